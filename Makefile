@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: figures test quick bench lint clean help
+
+$(VENV)/bin/python:
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradflow needs Python 3.11 or newer; python3 is " + sys.version.split()[0])'
+	python3 -m venv $(VENV)
+
+# A stamp per set of packages: installing again is skipped until the metadata or the pins change.
+$(VENV)/.core: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.core
+
+figures: $(VENV)/.core  ## draw every book figure into figures/ (sets everything up first)
+	$(VENV)/bin/gradflow figures --out figures
+
+test: $(VENV)/.dev  ## run every test (sets everything up first)
+	$(VENV)/bin/python -m pytest
+
+quick: $(VENV)/.dev  ## run the tests that take seconds
+	$(VENV)/bin/python -m pytest -m 'not slow'
+
+lint: $(VENV)/.dev  ## ruff, mypy and the import rules of the house
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+bench: $(VENV)/.dev  ## time tracing and compare() against the bare passes and against other ways
+	$(VENV)/bin/python -m benchmarks
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16

@@ -1,0 +1,293 @@
+"""compare(): the same batch through two or more models, and the gradient of each by layer."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradflow import theory
+from gradflow.data import gaussian, shape_for
+from gradflow.measure import norms
+from gradflow.measure.provenance import describe
+from gradflow.measure.selection import Layers
+from gradflow.measure.signals import FORWARD
+from gradflow.measure.tracing import QUANTITIES, trace, unwrap
+from gradflow.models import Identity, Network, NoShortcut, Scaled
+from gradflow.models import share_weights as copy_weights
+from gradflow.results import Comparison, Trace
+from gradflow.seeding import seeded
+
+Model = nn.Module | Callable[[], nn.Module]
+Loss = Callable[[Any, Tensor], Tensor]
+
+MEASURED = tuple(quantity for quantity in QUANTITIES if quantity not in ("update_ratio", "drift"))
+_DATA_SEED = 1 << 40
+"""Added to a seed for batches, so that they are independent of weights drawn with the same seed."""
+
+
+def compare(
+    plain: Model,
+    residual: Model,
+    data: Tensor | tuple[Tensor, Tensor] | None = None,
+    *,
+    loss: Loss | None = None,
+    quantity: str = "output_grad",
+    norm: str = "rms",
+    layers: Layers = "weighted",
+    repeats: int = 1,
+    share_weights: bool = True,
+    mode: str = "train",
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+    batch: int = 32,
+    models: Mapping[str, Model] | None = None,
+    **more_models: Model,
+) -> Comparison:
+    """Send one batch through each model and back, and compare the gradient layer by layer.
+
+    By default the numbers are the RMS over B × D of ∂loss/∂output, loss = batch mean: they fall as 1/B with the batch.
+
+    plain, residual, further models by keyword (or in ``models`` where the name is taken): modules, which are copied and
+    never changed, or functions without arguments that build one.
+    data: ``(x, y)``, or ``x`` with a N(0,1) target of the first model's output shape, or None for a batch of ``batch``
+    N(0,1) samples that fit the first model.
+    loss: takes (output, y); by default cross-entropy for integer y, mean squared error for real y, both batch means.
+    quantity, norm, layers: as in :func:`gradflow.trace`. repeats: how often to draw fresh weights (and batches, if no data
+    is given), with seeds ``seed``, ``seed`` + 1, …; needs builders.
+    share_weights: give every model the first one's weights where names and shapes agree.
+    mode: "train" or "eval", for the copies. dtype: for example torch.float64, which shows the line below float32's floor.
+
+    Raises ValueError or TypeError before any work for arguments that cannot be used; RuntimeError, naming the model and the
+    last layer reached, when a model fails.
+    """
+    started = time.perf_counter()
+    named = _named(plain, residual, models or {}, more_models)
+    _check(named, quantity, norm, repeats, mode, dtype)
+    given = _given(data)
+    if given is None:
+        gaussian((1,), batch=batch)  # refuses a bad batch before any work
+    traces: dict[str, list[Trace]] = {name: [] for name in named}
+    predicted: dict[str, np.ndarray] = {}
+    for repeat in range(repeats):
+        networks = _prepare(named, seed + repeat, mode, dtype, share_weights, known=traces if repeat else None)
+        if repeat == 0:
+            predicted = _predictions(networks, quantity, norm, layers)
+        task = _Task(networks, given, loss, batch, seed + repeat)
+        for name, network in networks.items():
+            watched = trace(network, layers=layers, quantities=quantity, norm=norm)
+            with seeded(seed + repeat):
+                task.run(name, network, watched, backward=quantity not in FORWARD)
+            traces[name].append(watched.result)
+    facts = traces[next(iter(traces))][0].provenance
+    return Comparison(
+        traces={name: _joined(name, parts) for name, parts in traces.items()},
+        quantity=quantity,
+        norm=norm,
+        theory=predicted,
+        provenance=describe(
+            seconds=time.perf_counter() - started,
+            seed=seed,
+            repeats=repeats,
+            mode=mode,
+            share_weights=share_weights,
+            data="Gaussian" if given is None else "given",
+            **{fact: facts[fact] for fact in ("batch", "dtype", "device")},
+            **task.loss_facts(),
+        ),
+    )
+
+
+def _named(plain: Model, residual: Model, models: Mapping[str, Model], more: Mapping[str, Model]) -> dict[str, Model]:
+    named = {"plain": plain, "residual": residual}
+    for name, model in (*models.items(), *more.items()):
+        if name in named:
+            raise ValueError(f"two models are called {name!r}; give each a name of its own")
+        named[name] = model
+    return named
+
+
+def _check(
+    named: Mapping[str, Model], quantity: str, norm: str, repeats: int, mode: str, dtype: torch.dtype | None
+) -> None:
+    for name, model in named.items():
+        if isinstance(model, nn.Module):
+            unwrap(model)
+            if repeats != 1:
+                raise ValueError(
+                    f"repeats={repeats!r} draws fresh weights each time, so it needs functions that build a model; "
+                    f"{name} is a {type(model).__name__}: pass e.g. lambda: fc_stack(50, 64)"
+                )
+        elif not callable(model):
+            raise TypeError(f"{name} must be a torch.nn.Module or a function that builds one; got {model!r}")
+    if not isinstance(repeats, int) or repeats < 1:
+        raise ValueError(f"repeats must be a whole number of at least 1; got repeats={repeats!r}")
+    if quantity not in MEASURED:
+        raise ValueError(f"quantity must be one of {', '.join(MEASURED)}; got {quantity!r}")
+    norms.check_norm(norm)
+    if mode not in ("train", "eval"):
+        raise ValueError(f'mode must be "train" or "eval"; got {mode!r}')
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype must be a floating-point torch dtype such as torch.float64; got {dtype!r}")
+
+
+def _given(data: Any) -> tuple[Tensor, Tensor | None] | None:
+    """The user's (x, y), with y None if there is only x; None if there is no data at all."""
+    if data is None:
+        return None
+    if isinstance(data, Tensor):
+        return data, None
+    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
+        x, y = data
+        if not x.dim() or not y.dim() or len(x) != len(y):
+            raise ValueError(f"x and y must have as many samples; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
+        return x, y
+    raise TypeError(f"data must be a tensor x, a pair (x, y) of tensors, or None; got {type(data).__name__}")
+
+
+def _prepare(
+    named: Mapping[str, Model], seed: int, mode: str, dtype: torch.dtype | None, share: bool, known: object
+) -> dict[str, nn.Module]:
+    """The modules to measure: copies, or freshly built from one seed; in the wanted mode and dtype, weights shared."""
+    networks: dict[str, nn.Module] = {}
+    for name, model in named.items():
+        network = model if isinstance(model, nn.Module) else _built(name, model, seed)
+        # A builder may hand out a model that somebody owns; the first repeat copies, and so can tell.
+        network = copy.deepcopy(unwrap(network)) if known is None else network
+        network.train(mode == "train")
+        networks[name] = network if dtype is None else network.to(dtype)
+    if share:
+        first, *others = networks.values()
+        for other in others:
+            copy_weights(first, other)
+    return networks
+
+
+def _built(name: str, build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    with seeded(seed):
+        network = build()
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the function for {name} must return a torch.nn.Module; it returned {type(network).__name__}")
+    return network
+
+
+class _Task:
+    """One batch and target for all models of a repeat."""
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        given: tuple[Tensor, Tensor | None] | None,
+        loss: Loss | None,
+        batch: int,
+        seed: int,
+    ) -> None:
+        first = next(iter(networks.values()))
+        self.seed = seed
+        self.x, self.y = given or (gaussian(shape_for(first), batch=batch, seed=seed + _DATA_SEED), None)
+        self.loss = loss
+
+    def run(self, name: str, network: nn.Module, watched: trace, *, backward: bool) -> None:
+        """Forward and, if wanted, backward through one model under its trace."""
+        with watched, torch.enable_grad():
+            try:
+                output = network(_like(self.x, network))
+                if backward:
+                    self._loss(output).backward()
+            except Exception as error:
+                raise RuntimeError(
+                    f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} on a batch of shape "
+                    f"{tuple(self.x.shape)}: {error}"
+                ) from error
+
+    def _loss(self, output: Any) -> Tensor:
+        if self.loss is None and not isinstance(output, Tensor):
+            raise TypeError(f"the model returns a {type(output).__name__}, so pass loss=function(output, y)")
+        if self.y is None:
+            if not isinstance(output, Tensor):
+                raise TypeError(f"the model returns a {type(output).__name__}, so pass data=(x, y)")
+            self.y = gaussian(tuple(output.shape[1:]), batch=len(output), seed=self.seed + 2 * _DATA_SEED)
+        y = self.y.to(output.device) if isinstance(output, Tensor) else self.y
+        if self.loss is not None:
+            return self.loss(output, y)
+        return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y)
+
+    def loss_facts(self) -> dict[str, str]:
+        """What the provenance says of the loss."""
+        if self.loss is not None:
+            name = getattr(self.loss, "__name__", type(self.loss).__name__)
+            return {"loss": name, "reduction": str(getattr(self.loss, "reduction", "not known"))}
+        real = self.y is not None and self.y.is_floating_point()
+        return {"loss": "mean squared error" if real else "cross-entropy", "reduction": "mean"}
+
+
+def _like(x: Tensor, network: nn.Module) -> Tensor:
+    """x on the model's device and, if real, in its dtype."""
+    parameter = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
+    if parameter is None:
+        return x
+    return x.to(parameter.device, parameter.dtype if x.is_floating_point() else x.dtype)
+
+
+def _joined(name: str, traces: list[Trace]) -> Trace:
+    """One trace with a step per repeat."""
+    if len(traces) == 1:
+        return traces[0]
+    if any(one.layers != traces[0].layers for one in traces):
+        raise ValueError(f"the function for {name} must build the same layers each time")
+    return dataclasses.replace(
+        traces[0],
+        values=np.concatenate([one.values for one in traces]),
+        nonfinite=np.concatenate([one.nonfinite for one in traces]),
+    )
+
+
+def _predictions(
+    networks: Mapping[str, nn.Module], quantity: str, norm: str, layers: Layers
+) -> dict[str, np.ndarray]:
+    """The closed form for each model that has one."""
+    if (quantity, norm, layers) != ("output_grad", "rms", "weighted"):
+        return {}
+    found = {name: predict(network) for name, network in networks.items()}
+    return {name: profile for name, profile in found.items() if profile is not None}
+
+
+def predict(network: nn.Module) -> np.ndarray | None:
+    """RMS of ∂loss/∂output of each weighted layer relative to the last one with a closed form, shape (L,), from theory.
+
+    None for networks that have no closed form; NaN for a conv stack's Linear head.
+    """
+    built = getattr(network, "built_from", {})
+    if not isinstance(network, Network) or built.get("kind") not in ("fc", "conv") or built["placement"] != "preactivation":
+        return None
+    shortcuts = [unit.shortcut for unit in network.units]
+    if all(isinstance(shortcut, NoShortcut) for shortcut in shortcuts):
+        lam: Sequence[float] | None = None
+    elif all(isinstance(shortcut, (Identity, Scaled)) for shortcut in shortcuts):
+        lam = [shortcut.lam if isinstance(shortcut, Scaled) else 1.0 for shortcut in shortcuts]
+    else:
+        return None
+    shared = {name: built[name] for name in ("width", "activation", "init", "span", "norm")}
+    try:
+        if built["kind"] == "fc":
+            ends = {name: built[name] for name in ("in_features", "out_features")}
+            return theory.stack_profile(depth=built["depth"], lam=lam, **ends, **shared).rms
+        profile = theory.stack_profile(
+            depth=built["depth"] - 1,
+            lam=lam,
+            in_features=built["in_features"],
+            kernel=3,
+            size=built["size"],
+            head=False,
+            **shared,
+        )
+    except ValueError:  # no closed form for this combination
+        return None
+    return np.append(profile.rms, np.nan)

@@ -1,0 +1,443 @@
+"""Watch gradients pass through any module: the only file that knows hooks.
+
+A forward hook on each chosen module puts a tensor hook on its output. Unlike ``register_full_backward_hook`` this
+survives in-place ReLUs and additions, sees the gradient of the value as it was before them, and returns nothing.
+What a backward pass showed is gathered by call and becomes one step when the pass ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from gradflow.measure import norms
+from gradflow.measure.provenance import describe
+from gradflow.measure.selection import Layers, select, weights
+from gradflow.measure.signals import BOUNDED, FORWARD, Options, Sample, change, read_output, sample, scaled, tensors_in
+from gradflow.measure.steps import Step, assemble
+from gradflow.results import Trace
+
+GRADIENTS = ("output_grad", "input_grad", "weight_grad")
+WEIGHTS = ("weight", "update_ratio", "drift")
+QUANTITIES = GRADIENTS + FORWARD + WEIGHTS
+
+_FETCH_EVERY = 64
+"""Steps whose readings may wait on a GPU before they are fetched together: a few megabytes, and no waiting in most."""
+
+
+class trace:  # noqa: N801 - a context manager that reads as a verb
+    """Record norms by layer over every backward pass inside the ``with`` block; ``.result`` is a :class:`Trace`.
+
+    >>> with trace(model, quantities=("output_grad", "weight_grad")) as watched:
+    ...     loss_function(model(x), y).backward()
+    >>> watched.result
+
+    One backward pass is one step; under gradient accumulation each micro-batch is one. When nothing but forward
+    quantities (activation, activation_std, dead, saturation) is asked for, a step is one forward call of ``model``. A module called several times in a step appears as ``name``, ``name@2``, …
+
+    model: any ``nn.Module``. DataParallel on one device and DistributedDataParallel are looked through (the latter shows
+    this process's gradient before averaging); compiled and scripted models are refused.
+    layers: "weighted", "all", "units", a module type, a name pattern such as ``"*.conv1"``, a predicate of (name,
+    module), or a tuple of these.
+    quantities: any of
+    output_grad, input_grad: norm of ∂loss/∂output and of ∂loss/∂input, the latter over everything the input feeds;
+    weight_grad: norm of this pass's ∂loss/∂weight over the matrices or kernels the layer owns;
+    activation, activation_std: norm and standard deviation of the output;
+    dead: fraction of units (channels; features in the last dimension of a layer without channels) whose output is ≤ 0
+    for the whole batch: silent behind a ReLU; saturation: fraction of outputs of a tanh or sigmoid in the outer 1.5 %
+    of their range on either side;
+    weight: norm of the weights; update_ratio: log10(‖w_{t+1} − w_t‖₂/‖w_t‖₂), NaN where no update followed;
+    drift: ‖w_t − w_0‖₂/‖w_0‖₂ since the block was entered.
+    norm: rms, l2, mean_abs or max, for gradients, activation and weight.
+    histograms: also count log10|element| of gradients and activations.
+    scaler: the GradScaler in use; gradients are then divided by its scale.
+    every: record only every n-th step, the first included.
+
+    Nothing in the model changes; all hooks are gone after the block, also when it raises. Frozen and unused layers give
+    NaN, or are listed as ``unseen``. Raises ValueError or TypeError before any work for arguments that cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        layers: Layers = "weighted",
+        quantities: tuple[str, ...] | str = ("output_grad", "weight_grad"),
+        norm: str = "rms",
+        histograms: bool = False,
+        scaler: Any = None,
+        every: int = 1,
+    ) -> None:
+        self._model = unwrap(model)
+        self._modules = select(self._model, layers)
+        norms.check_norm(norm)
+        if scaler is not None and not hasattr(scaler, "get_scale"):
+            raise TypeError(f"scaler must be a torch.amp.GradScaler; got {type(scaler).__name__}")
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"every must be a whole number of at least 1; got {every!r}")
+        self._options = Options(_checked(quantities, self._modules), norm, histograms, scaler, every)
+        self._recorder: _Recorder | None = None
+
+    def __enter__(self) -> Self:
+        if self._recorder is not None:
+            raise RuntimeError("this trace was used before; write trace(...) again for a new one")
+        self._recorder = _Recorder(self._modules, self._options)
+        self._recorder.start(self._model)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._recorder is not None:
+            self._recorder.stop()
+
+    @property
+    def result(self) -> Trace:
+        """The steps recorded so far. Raises RuntimeError before the block was entered."""
+        if self._recorder is None:
+            raise RuntimeError("nothing recorded yet: use `with trace(model) as watched:` and run a backward pass in it")
+        recorder = self._recorder
+        return assemble(
+            recorder.steps,
+            tuple((layer.name, layer.shape) for layer in recorder.layers),
+            recorder.order,
+            self._options.quantities,
+            norm=self._options.norm,
+            histograms=self._options.histograms,
+            provenance=describe(self._model, batch=next((layer.shape[0] for layer in recorder.layers if layer.shape), None)),
+        )
+
+
+    @property
+    def reached(self) -> str | None:
+        """The chosen layer that last finished a forward call: where to look when a model fails."""
+        return self._recorder.reached if self._recorder is not None else None
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside DataParallel (on at most one device) or DistributedDataParallel, or ``model`` itself.
+
+    Raises TypeError for what cannot be watched: no module, a compiled or a scripted one, or replicas on many devices.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
+        what = "compiled" if hasattr(model, "_orig_mod") else "scripted"
+        raise TypeError(f"a {what} model runs without Python hooks; trace the module it was made from, and run that one")
+    if isinstance(model, nn.DataParallel):
+        if len(model.device_ids) > 1:
+            raise TypeError("DataParallel makes new replicas each step, which cannot be watched; trace model.module on one device")
+        return unwrap(model.module)
+    return unwrap(model.module) if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def _checked(quantities: tuple[str, ...] | str, modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    wanted = (quantities,) if isinstance(quantities, str) else tuple(quantities)
+    unknown = [quantity for quantity in wanted if quantity not in QUANTITIES]
+    if unknown or not wanted:
+        raise ValueError(f"quantities must be among {', '.join(QUANTITIES)}; got {quantities!r}")
+    if "saturation" in wanted and not any(type(module) in BOUNDED for module in modules.values()):
+        names = ", ".join(kind.__name__ for kind in BOUNDED)
+        raise ValueError(f'saturation needs one of {names} among the layers; pass layers="all" or a type such as nn.Tanh')
+    return tuple(dict.fromkeys(wanted))
+
+
+class _Layer:
+    """A chosen module, its place among the chosen, and the weights that are to be watched."""
+
+    def __init__(self, index: int, name: str, module: nn.Module, wants_weights: bool) -> None:
+        self.index = index
+        self.name = name
+        self.module = module
+        self.weights = weights(module) if wants_weights else {}
+        self.unwatched = dict(self.weights)
+        self.at_start: list[Tensor] = []
+        self.before: list[Tensor] = []
+        self.started: _Call | None = None
+        self.shape: tuple[int, ...] = ()
+
+    def values(self) -> list[Tensor]:
+        """The weights as they are now, outside autograd."""
+        return [weight.detach() for weight in self.weights.values()]
+
+    def copies(self) -> list[Tensor]:
+        """The weights as they are now, to keep."""
+        return [weight.clone() for weight in self.values()]
+
+
+class _Pass:
+    """One forward pass of the model: what was read in it counts once a gradient comes back through it."""
+
+    def __init__(self) -> None:
+        self.calls: list[_Call] = []
+
+
+class _Call:
+    """One forward call of a layer in a pass, and what was read from its output; ``start`` puts calls in order."""
+
+    __slots__ = ("forward", "layer", "owner", "start")
+    counter = itertools.count()
+
+    def __init__(self, layer: _Layer, owner: _Pass | None) -> None:
+        self.layer = layer
+        self.owner = owner
+        self.start = next(_Call.counter)
+        self.forward: list[Sample] = []
+        if owner is not None:
+            owner.calls.append(self)
+
+
+class _Recorder:
+    """The hooks and the readings of one ``with trace`` block."""
+
+    def __init__(self, modules: Mapping[str, nn.Module], options: Options) -> None:
+        quantities = options.quantities
+        self.options = options
+        self.of_output = tuple(quantity for quantity in quantities if quantity in FORWARD)
+        self.of_weights = tuple(quantity for quantity in quantities if quantity in WEIGHTS)
+        self.forward_only = len(self.of_output) == len(quantities)
+        self.wants_output_grad = "output_grad" in quantities
+        needs_weights = bool(self.of_weights) or "weight_grad" in quantities
+        self.layers = [_Layer(i, name, module, needs_weights) for i, (name, module) in enumerate(modules.items())]
+        self.handles: list[RemovableHandle] = []
+        self.active = False
+        self.recording = False
+        self.seen_steps = 0
+        self.steps: list[Step] = []
+        self.order: dict[int, None] = {}
+        self.reached: str | None = None
+        # Forward passes are told apart only where something is read in them.
+        self.current = _Pass() if self.of_output else None
+        # What the backward pass under way has shown; nothing of it outlives the pass.
+        self.in_step = False
+        self.scale = 1.0
+        self.touched: list[_Pass] = []
+        self.found: list[tuple[_Call | _Layer, Sample]] = []
+        self.small: list[tuple[_Call | _Layer, str, Tensor]] = []
+
+    # ── putting hooks on and taking them off ──
+
+    def start(self, model: nn.Module) -> None:
+        self.active = self.recording = True
+        if self.current is not None:
+            self.handles.append(model.register_forward_pre_hook(self._pass_starter(model)))
+        for layer in self.layers:
+            if "input_grad" in self.options.quantities:
+                self.handles.append(layer.module.register_forward_pre_hook(self._input_observer(layer), with_kwargs=True))
+            self.handles.append(layer.module.register_forward_hook(self._output_observer(layer)))
+            self._watch_weights(layer)
+            if "drift" in self.of_weights:
+                layer.at_start = layer.copies()
+        if self.of_output or self.of_weights:
+            self.handles.append(model.register_forward_hook(self._pass_ender(model)))
+
+    def stop(self) -> None:
+        if self.forward_only and self.current is not None and self.current.calls:
+            self._end_step(self.current.calls)  # layers were called without the whole model
+        self.active = self.recording = False
+        for handle in self.handles:
+            handle.remove()
+        self._read_updates()
+        for step in self.steps:
+            step.fetch()
+
+    def _watch_weights(self, layer: _Layer) -> None:
+        """Put a hook on each weight that has a gradient; one frozen now may be thawed later, so look again each call."""
+        if "weight_grad" not in self.options.quantities:
+            layer.unwatched = {}
+        for name, weight in list(layer.unwatched.items()):
+            if weight.requires_grad:
+                del layer.unwatched[name]
+                self.handles.append(weight.register_hook(self._gradient_observer(layer, "weight_grad")))
+
+    # ── the observers: named functions that return None, silent for copies of the module and after the block ──
+
+    def _pass_starter(self, model: nn.Module) -> Callable[..., None]:
+        def start_pass(module: nn.Module, args: Any) -> None:
+            if self.active and module is model and not _in_backward():
+                self.current = _Pass()
+
+        return start_pass
+
+    def _pass_ender(self, model: nn.Module) -> Callable[..., None]:
+        def end_pass(module: nn.Module, args: Any, output: Any) -> None:
+            if not self.active or module is not model or _in_backward():
+                return
+            ended = self.current
+            if ended is not None:
+                self.current = _Pass()
+            if self.forward_only:
+                self._end_step(ended.calls if ended is not None else [])
+                return
+            for tensor in tensors_in(output):
+                if tensor.requires_grad:
+                    tensor.register_hook(self._step_opener(ended))
+
+        return end_pass
+
+    def _step_opener(self, owner: _Pass | None) -> Callable[[Tensor], None]:
+        def open_step(grad: Tensor) -> None:
+            if self.active:
+                self._open_step()
+                if owner is not None and owner not in self.touched:
+                    self.touched.append(owner)
+
+        return open_step
+
+    def _output_observer(self, layer: _Layer) -> Callable[..., None]:
+        def observe_output(module: nn.Module, args: Any, output: Any) -> None:
+            if not self.active or module is not layer.module:
+                return
+            recomputing = self._recomputing()
+            if not self.recording:
+                return
+            self.reached = layer.name
+            tensors = (output,) if type(output) is Tensor else tuple(tensors_in(output))
+            if not layer.shape and tensors:
+                layer.shape = tuple(tensors[0].shape)
+                self.order.setdefault(layer.index)
+            if layer.unwatched:
+                self._watch_weights(layer)
+            call, layer.started = layer.started or self._call(layer, recomputing), None
+            if self.of_output and not recomputing:
+                call.forward = read_output(layer.module, tensors, self.of_output, self.options)
+            if self.wants_output_grad:
+                self._watch_gradient(call, "output_grad", tensors)
+
+        return observe_output
+
+    def _input_observer(self, layer: _Layer) -> Callable[..., None]:
+        def observe_input(module: nn.Module, args: Any, kwargs: Any) -> None:
+            # Before the call, because an in-place layer overwrites its input.
+            if self.recording and module is layer.module:
+                layer.started = self._call(layer, self._recomputing())
+                self._watch_gradient(layer.started, "input_grad", tensors_in((args, kwargs)))
+
+        return observe_input
+
+    def _watch_gradient(self, call: _Call, quantity: str, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            if tensor.requires_grad:
+                tensor.register_hook(self._gradient_observer(call, quantity))
+
+    def _gradient_observer(self, source: _Call | _Layer, quantity: str) -> Callable[[Tensor], None]:
+        def observe_gradient(grad: Tensor) -> None:
+            if not self.active:
+                return
+            if not self.in_step:
+                self._open_step()
+            if not self.recording:
+                return
+            if norms.is_small(grad) and not self.options.histograms:
+                # Held until the pass ends, two kilobytes at most, and measured together: one call instead of many.
+                self.small.append((source, quantity, grad))
+            else:
+                self.found.append((source, sample(quantity, grad, self.options, self.scale)))
+
+        return observe_gradient
+
+    # ── calls and steps ──
+
+    def _call(self, layer: _Layer, recomputing: bool) -> _Call:
+        """A new call of the layer, or, when activation checkpointing runs forward again, the call that awaits it."""
+        if recomputing and self.touched:
+            served = self._served()
+            for call in reversed([call for owner in self.touched for call in owner.calls]):
+                if call.layer is layer and call not in served:
+                    return call
+        return _Call(layer, self.current)
+
+    def _served(self) -> set[_Call]:
+        """The calls whose gradient this backward pass has shown so far."""
+        sources = (entry[0] for entry in (*self.found, *self.small))
+        return {source for source in sources if isinstance(source, _Call)}
+
+    def _recomputing(self) -> bool:
+        """Whether this forward call is part of a backward pass; that pass is then known to be under way."""
+        if _in_backward():
+            self._open_step()
+            return True
+        if self.in_step:
+            self._forget_step()  # the last backward pass has failed before its end
+        return False
+
+    def _open_step(self) -> None:
+        if not self.in_step:
+            self.in_step = True
+            self.scale = self.options.scaler.get_scale() if self.options.scaler is not None else 1.0
+            # The engine's own way to run something when this backward pass is over, as DistributedDataParallel does.
+            torch.autograd.Variable._execution_engine.queue_callback(self._close_step)
+
+    def _close_step(self) -> None:
+        if self.active:
+            if self.small:
+                self._measure_small()
+            calls = self._served()
+            for owner in {call.owner for call in calls if call.owner is not None}.union(self.touched):
+                calls.update(owner.calls)
+            self._end_step(sorted(calls, key=lambda call: call.start))
+        self._forget_step()
+
+    def _measure_small(self) -> None:
+        sources, quantities, tensors = zip(*self.small, strict=True)
+        readings = norms.measure_small(list(tensors), self.options.norm)
+        for source, quantity, reading in zip(sources, quantities, readings, strict=True):
+            self.found.append((source, Sample(quantity, scaled(reading, self.scale), torch.float32)))
+
+    def _forget_step(self) -> None:
+        self.in_step = False
+        self.touched, self.found, self.small = [], [], []
+
+    def _end_step(self, calls: list[_Call]) -> None:
+        """Keep the step if it is one of those to record, and say whether the next is."""
+        self._read_updates()
+        if self.recording:
+            self.steps.append(self._packed(calls))
+            if len(self.steps) > _FETCH_EVERY:
+                self.steps[-_FETCH_EVERY].fetch()
+        self.seen_steps += 1
+        self.recording = self.seen_steps % self.options.every == 0
+
+    def _packed(self, calls: list[_Call]) -> Step:
+        """What the calls and the weights showed; calls of one layer are numbered from 1."""
+        step = Step()
+        made = [0] * len(self.layers)
+        number: dict[_Call, int] = {}
+        for call in calls:
+            made[call.layer.index] += 1
+            number[call] = made[call.layer.index]
+            for one in call.forward:
+                step.add(call.layer.index, number[call], one)
+        for source, one in self.found:
+            if isinstance(source, _Call):
+                step.add(source.layer.index, number[source], one)
+            else:
+                step.add(source.index, 1, one)
+        for layer in self.layers if self.of_weights else ():
+            for one in self._read_weights(layer):
+                step.add(layer.index, 1, one)
+        return step
+
+    def _read_weights(self, layer: _Layer) -> Iterator[Sample]:
+        if "weight" in self.of_weights:
+            for weight in layer.values():
+                yield sample("weight", weight, self.options)
+        if "drift" in self.of_weights and layer.weights:
+            yield change("drift", layer.values(), layer.at_start)
+        if "update_ratio" in self.of_weights:
+            layer.before = layer.copies()
+
+    def _read_updates(self) -> None:
+        """Credit the change of the weights since a recorded step to that step."""
+        for layer in self.layers:
+            if layer.before:
+                self.steps[-1].add(layer.index, 1, change("update_ratio", layer.values(), layer.before))
+                layer.before = []
+
+
+def _in_backward() -> bool:
+    return bool(torch._C._current_graph_task_id() != -1)

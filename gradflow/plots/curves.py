@@ -1,0 +1,117 @@
+"""Training by epoch and by depth, and how far weights have moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from gradflow.plots.labels import text
+from gradflow.plots.look import axes_or_new, look, number_layers, tint
+
+if TYPE_CHECKING:
+    from gradflow.results import History, Study
+
+KINDS = ("plain", "residual")
+
+
+def learning_curves(history: History, *, ax: Axes | None = None, **keywords: Any) -> Axes:
+    """Training and test error in percent by epoch."""
+    ax = axes_or_new(ax)
+    for place, curve in enumerate(("train_error", "test_error")):
+        ax.plot(history.epoch, 100 * getattr(history, curve), **{**look(place).line(), "label": text(curve), **keywords})
+    ax.set(xlabel=text("epoch"), ylim=(0, None))
+    ax.legend()
+    return ax
+
+
+def error_curves(
+    study: Study, curve: str, *, ax: Axes | None = None, thickness: int | None = None, **wanted: Any
+) -> Axes:
+    """Error in percent by epoch for each depth and kind of a study: median over seeds and their whole range.
+
+    Deeper nets have thicker lines, unless ``thickness`` (0, 1, …) is given; ``wanted`` narrows the study.
+    """
+    ax = axes_or_new(ax)
+    for kind in KINDS:
+        style = look(KINDS.index(kind))
+        for place, depth in enumerate(depths(study, kind=kind, **wanted)):
+            runs = study.select(kind=kind, depth=depth, **wanted)
+            curves = 100 * np.array([getattr(run, curve) for run in runs])
+            band = {"color": tint(style.color, 0.16), "linewidth": 0, "zorder": 1}
+            ax.fill_between(runs[0].epoch, curves.min(axis=0), curves.max(axis=0), **band)
+            width = 0.7 + 0.5 * (place if thickness is None else thickness)
+            shown = {**style.line(), "marker": "", "linewidth": width, "label": f"{text(kind)}-{depth}"}
+            ax.plot(runs[0].epoch, np.median(curves, axis=0), **shown)
+    ax.set(xlabel=text("epoch"), ylabel=text(curve), ylim=(0, 100), xlim=(0, None))
+    return ax
+
+
+def error_by_depth(study: Study, *, ax: Axes | None = None, curve: str = "test_error", **keywords: Any) -> Axes:
+    """Final error in percent by depth for plain and residual nets: median over seeds, bar over their range."""
+    ax = axes_or_new(ax)
+    for kind in KINDS:
+        present = depths(study, kind=kind)
+        values = [100 * study.final(curve, kind=kind, depth=depth) for depth in present]
+        _points_by_depth(ax, present, values, kind, keywords)
+    ax.set(ylabel=text(curve), ylim=(0, None))
+    return ax
+
+
+def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keywords: Any) -> Axes:
+    """Steps until the training error falls to ``error``, by depth; arrows up for seeds that never get there."""
+    ax = axes_or_new(ax)
+    budget = max(float(run.steps[-1]) for run in study.histories)
+    for kind in KINDS:
+        present = depths(study, kind=kind)
+        values = [np.array([run.steps_to(error) for run in study.select(kind=kind, depth=depth)]) for depth in present]
+        reached = [np.isfinite(np.median(value)) for value in values]
+        _points_by_depth(
+            ax, present, [np.minimum(v, budget) if ok else np.array([np.nan]) for v, ok in zip(values, reached, strict=True)],
+            kind, keywords,
+        )
+        never, height = np.flatnonzero(np.logical_not(reached)), budget * 1.06
+        ax.plot(never, np.full(len(never), height), "^", color=look(KINDS.index(kind)).color, clip_on=False)
+        for place in never:
+            beside = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 6}
+            ax.annotate(text("never", budget=int(budget)), (place, height), (-4, 0), **beside)
+    ax.set(ylabel=text("steps_to", percent=100 * error), ylim=(0, budget * 1.15))
+    return ax
+
+
+def drift_by_layer(history: History, *, ax: Axes | None = None, steps: Sequence[int] = (), **keywords: Any) -> Axes:
+    """‖w_t − w_0‖/‖w_0‖ by layer at some optimiser steps, thin and pale early, thick and dark late."""
+    ax = axes_or_new(ax)
+    assert history.trace is not None and history.traced_steps is not None
+    drift = history.trace["drift"]
+    layers = np.arange(1, drift.shape[1] + 1)
+    color = keywords.pop("color", look(1).color)
+    for place, step in enumerate(steps):
+        row = drift[int(np.flatnonzero(history.traced_steps == step)[0])]
+        strength = 0.35 + 0.65 * (place + 1) / len(steps)
+        shown = {"color": tint(color, strength), "linewidth": 0.6 + 0.3 * place, "label": str(step), **keywords}
+        ax.plot(layers, row, **shown)
+    ax.set_yscale("log")
+    ax.set(xlabel=text("layer"), ylabel=text("drift"))
+    number_layers(ax, drift.shape[1])
+    return ax
+
+
+def depths(study: Study, **wanted: Any) -> list[int]:
+    """The depths that occur in the part of a study whose settings agree with ``wanted``."""
+    found = [s["depth"] for s in study.settings if all(s.get(key) == value for key, value in wanted.items())]
+    return sorted(set(found))
+
+
+def _points_by_depth(ax: Axes, present: list[int], values: list[np.ndarray], kind: str, keywords: dict[str, Any]) -> None:
+    """Median and range of each depth, the depths at equal distances."""
+    middle = np.array([np.median(value) for value in values])
+    spread = [middle - [value.min() for value in values], [value.max() for value in values] - middle]
+    shift = -0.06 if kind == "plain" else 0.06
+    shown = {**look(KINDS.index(kind)).line(), "label": text(kind), **keywords}
+    ax.errorbar(np.arange(len(present)) + shift, middle, yerr=spread, elinewidth=0.8, capsize=2, **shown)
+    ax.set_xticks(range(len(present)), [str(depth) for depth in present])
+    ax.set_xlabel(text("depth"))
+    ax.grid(axis="x", visible=False)

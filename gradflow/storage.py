@@ -1,0 +1,118 @@
+"""Results on disk: a readable JSON that gives every float back exactly, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = "gradflow-result"
+VERSION = 1
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees half of it: into a neighbour first, then renamed over ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def dumps(kind: str, fields: dict[str, Any]) -> bytes:
+    """The JSON text of a result: one line per field, keys in the order given."""
+    lines = [f'"format": "{FORMAT}"', f'"version": {VERSION}', f'"kind": "{kind}"']
+    lines += [f"{json.dumps(name)}: {json.dumps(_encode(value), allow_nan=False)}" for name, value in fields.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def loads(content: bytes, source: Path) -> tuple[str, dict[str, Any]]:
+    """The kind and the fields of a result from its JSON text.
+
+    Raises ValueError that names ``source`` when the text is cut short, is not a gradflow result, or comes from a later
+    version of the format.
+    """
+    try:
+        read = json.loads(content.decode())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{source} is not complete JSON ({error}); it may be truncated: save it again") from error
+    if not isinstance(read, dict) or read.get("format") != FORMAT:
+        raise ValueError(f'{source} is JSON, but no gradflow result: expected "format": "{FORMAT}"')
+    version = read.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise ValueError(
+            f"{source} has format version {version}; this gradflow reads up to {VERSION}: update gradflow to open it"
+        )
+    return read["kind"], {
+        name: _decode(value) for name, value in read.items() if name not in ("format", "version", "kind")
+    }
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        flat = value.ravel().tolist()
+        if value.dtype.kind == "f":
+            flat = [_encode_float(number) for number in flat]
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "array": flat}
+    if isinstance(value, np.generic):
+        return _encode(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, dict):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_encode(item) for item in value]
+    if hasattr(value, "stored"):
+        kind, fields = value.stored()
+        return {"kind": kind, "fields": _encode(fields)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a result can hold arrays, numbers, text, dicts and tuples; got {type(value).__name__}")
+
+
+def _encode_float(number: float) -> float | str:
+    return number if math.isfinite(number) else str(number)
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"dtype", "shape", "array"}:
+        return _decode_array(value)
+    if value.keys() == {"float"}:
+        return float(value["float"])
+    if value.keys() == {"kind", "fields"}:
+        return Stored(value["kind"], _decode(value["fields"]))
+    return {key: _decode(item) for key, item in value.items()}
+
+
+def _decode_array(value: dict[str, Any]) -> np.ndarray:
+    dtype = np.dtype(value["dtype"])
+    numbers = [float(number) for number in value["array"]] if dtype.kind == "f" else value["array"]
+    array = np.array(numbers, dtype=dtype).reshape(value["shape"])
+    array.setflags(write=False)
+    return array
+
+
+class Stored:
+    """A result inside a result, read but not yet built: its kind and its fields."""
+
+    def __init__(self, kind: str, fields: dict[str, Any]) -> None:
+        self.kind = kind
+        self.fields = fields

@@ -1,0 +1,88 @@
+"""Words computed from numbers: does a gradient vanish, explode or hold steady on its way to the input?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+STEADY_DECADES = 1.0
+"""A gradient that changes by less than a factor of ten from last layer to first is called steady."""
+
+_EPS_AND_TINY = {
+    "float16": (2.0**-10, 2.0**-14),
+    "bfloat16": (2.0**-7, 2.0**-126),
+    "float32": (2.0**-23, 2.0**-126),
+    "float64": (2.0**-52, 2.0**-1022),
+}
+
+
+def smallest_normal(dtype: str) -> float:
+    """The dtype's floor: below it numbers lose digits, and GPUs may set them to zero. Raises KeyError if unknown."""
+    return _EPS_AND_TINY[dtype][1]
+
+
+def smallest_subnormal(dtype: str) -> float:
+    """The smallest positive number of a dtype: anything under half of it is stored as zero."""
+    eps, tiny = _EPS_AND_TINY[dtype]
+    return eps * tiny
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gradient does from the last layer to the first.
+
+    ``word`` is vanishes, explodes, steady or unknown; ``factor`` the geometric mean change per layer; ``decades`` the
+    log10 of first over last; ``layers`` how many; ``below_floor`` how many lie under the dtype's smallest normal number,
+    zeros included; ``nonfinite`` how many are NaN or infinite; ``floor`` that smallest normal number.
+    When the first layers are exactly zero, factor and decades describe the layers that are not: the true change is larger.
+    """
+
+    word: str
+    factor: float
+    decades: float
+    layers: int
+    below_floor: int
+    nonfinite: int
+    floor: float
+
+    def __str__(self) -> str:
+        if self.word == "unknown":
+            return f"no verdict: fewer than two of {self.layers} layers have a gradient that is finite and not zero"
+        start = "holds steady" if self.word == "steady" else self.word
+        text = f"{start} toward the input: × {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers} layers"
+        if self.below_floor:
+            text += f"; {_count(self.below_floor)} below the dtype's floor ({self.floor:.1e})"
+        if self.nonfinite:
+            text += f"; {_count(self.nonfinite)} not finite"
+        return text
+
+
+def judge(values: np.ndarray, dtype: str = "float32") -> Verdict:
+    """The verdict on gradient norms of L layers, first layer first.
+
+    ``values`` has shape (L,). Raises KeyError for an unknown dtype.
+    """
+    values = np.asarray(values, dtype=float)
+    floor = smallest_normal(dtype)
+    usable = np.flatnonzero(np.isfinite(values) & (values > 0))
+    counts = (len(values), int(np.sum(values < floor)), int(np.sum(~np.isfinite(values))), floor)
+    if len(usable) < 2:
+        return Verdict("unknown", math.nan, math.nan, *counts)
+    first, last = usable[0], usable[-1]
+    decades = float(np.log10(values[first]) - np.log10(values[last]))
+    factor = 10 ** (decades / (last - first))
+    if np.any(values[:first] == 0):
+        word = "vanishes"
+    elif np.any(np.isinf(values)):
+        word = "explodes"
+    elif abs(decades) < STEADY_DECADES:
+        word = "steady"
+    else:
+        word = "vanishes" if decades < 0 else "explodes"
+    return Verdict(word, factor, decades, *counts)
+
+
+def _count(layers: int) -> str:
+    return "1 layer" if layers == 1 else f"{layers} layers"

@@ -115,7 +115,8 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
     @property
     def reached(self) -> str | None:
         """The chosen layer that last finished a forward call: where to look when a model fails."""
-        return self._recorder.reached if self._recorder is not None else None
+        last = self._recorder.last if self._recorder is not None else None
+        return last.name if last is not None else None
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -209,7 +210,7 @@ class _Recorder:
         self.seen_steps = 0
         self.steps: list[Step] = []
         self.order: dict[int, None] = {}
-        self.reached: str | None = None
+        self.last: _Layer | None = None
         # Forward passes are told apart only where something is read in them.
         self.current = _Pass() if self.of_output else None
         # What the backward pass under way has shown; nothing of it outlives the pass.
@@ -292,16 +293,15 @@ class _Recorder:
         def observe_output(module: nn.Module, args: Any, output: Any) -> None:
             if not self.active or module is not layer.module:
                 return
-            recomputing = self._recomputing()
+            recomputing = (self.in_step or _in_backward()) and self._recomputing()
             if not self.recording:
                 return
-            self.reached = layer.name
             tensors = (output,) if type(output) is Tensor else tuple(tensors_in(output))
             if not layer.shape and tensors:
-                layer.shape = tuple(tensors[0].shape)
-                self.order.setdefault(layer.index)
+                self._first_call(layer, tensors[0])
             if layer.unwatched:
                 self._watch_weights(layer)
+            self.last = layer
             call, layer.started = layer.started or self._call(layer, recomputing), None
             if self.of_output and not recomputing:
                 call.forward = read_output(layer.module, tensors, self.of_output, self.options)
@@ -309,6 +309,10 @@ class _Recorder:
                 self._watch_gradient(call, "output_grad", tensors)
 
         return observe_output
+
+    def _first_call(self, layer: _Layer, output: Tensor) -> None:
+        layer.shape = tuple(output.shape)
+        self.order.setdefault(layer.index)
 
     def _input_observer(self, layer: _Layer) -> Callable[..., None]:
         def observe_input(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -353,8 +357,7 @@ class _Recorder:
 
     def _served(self) -> set[_Call]:
         """The calls whose gradient this backward pass has shown so far."""
-        sources = (entry[0] for entry in (*self.found, *self.small))
-        return {source for source in sources if isinstance(source, _Call)}
+        return {entry[0] for entry in (*self.found, *self.small) if type(entry[0]) is _Call}
 
     def _recomputing(self) -> bool:
         """Whether this forward call is part of a backward pass; that pass is then known to be under way."""
@@ -413,10 +416,10 @@ class _Recorder:
             for one in call.forward:
                 step.add(call.layer.index, number[call], one)
         for source, one in self.found:
-            if isinstance(source, _Call):
+            if type(source) is _Call:
                 step.add(source.layer.index, number[source], one)
             else:
-                step.add(source.index, 1, one)
+                step.add(source.index, 1, one)  # type: ignore[union-attr]
         for layer in self.layers if self.of_weights else ():
             for one in self._read_weights(layer):
                 step.add(layer.index, 1, one)
@@ -433,7 +436,7 @@ class _Recorder:
 
     def _read_updates(self) -> None:
         """Credit the change of the weights since a recorded step to that step."""
-        for layer in self.layers:
+        for layer in self.layers if "update_ratio" in self.of_weights else ():
             if layer.before:
                 self.steps[-1].add(layer.index, 1, change("update_ratio", layer.values(), layer.before))
                 layer.before = []

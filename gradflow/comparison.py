@@ -60,13 +60,14 @@ def compare(
     data: ``(x, y)``, or ``x`` with a N(0,1) target of the first model's output shape, or None for a batch of ``batch``
     N(0,1) samples that fit the first model.
     loss: takes (output, y); by default cross-entropy for integer y, mean squared error for real y, both batch means.
-    quantity, norm, layers: as in :func:`gradflow.trace`. repeats: how often to draw fresh weights (and batches, if no data
-    is given), with seeds ``seed``, ``seed`` + 1, …; needs builders.
+    quantity, norm, layers: as in :func:`gradflow.trace`. repeats: how often to draw fresh weights (and batches, if no
+    data is given), with seeds ``seed``, ``seed`` + 1, …; needs builders.
     share_weights: give every model the first one's weights where names and shapes agree.
-    mode: "train" or "eval", for the copies. dtype: for example torch.float64, which shows the line below float32's floor.
+    mode: "train" or "eval", for the copies. dtype: for example torch.float64, which shows the line below float32's
+    floor.
 
-    Raises ValueError or TypeError before any work for arguments that cannot be used; RuntimeError, naming the model and the
-    last layer reached, when a model fails.
+    Raises ValueError or TypeError before any work for arguments that cannot be used; RuntimeError, naming the model
+    and the last layer reached, when a model fails.
     """
     started = time.perf_counter()
     named = _named(plain, residual, models or {}, more_models)
@@ -203,8 +204,8 @@ class _Task:
                     self._loss(output).backward()
             except Exception as error:
                 raise RuntimeError(
-                    f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} on a batch of shape "
-                    f"{tuple(self.x.shape)}: {error}"
+                    f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} on a batch of
+                    shape " f"{tuple(self.x.shape)}: {error}"
                 ) from error
 
     def _loss(self, output: Any) -> Tensor:
@@ -219,7 +220,7 @@ class _Task:
             return self.loss(output, y)
         return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y)
 
-    def loss_facts(self) -> dict[str, str]:
+    def loss_facts(self) -> dict[str, Any]:
         """What the provenance says of the loss."""
         if self.loss is not None:
             name = getattr(self.loss, "__name__", type(self.loss).__name__)
@@ -249,9 +250,7 @@ def _joined(name: str, traces: list[Trace]) -> Trace:
     )
 
 
-def _predictions(
-    networks: Mapping[str, nn.Module], quantity: str, norm: str, layers: Layers
-) -> dict[str, np.ndarray]:
+def _predictions(networks: Mapping[str, nn.Module], quantity: str, norm: str, layers: Layers) -> dict[str, np.ndarray]:
     """The closed form for each model that has one."""
     if (quantity, norm, layers) != ("output_grad", "rms", "weighted"):
         return {}
@@ -265,7 +264,11 @@ def predict(network: nn.Module) -> np.ndarray | None:
     None for networks that have no closed form; NaN for a conv stack's Linear head.
     """
     built = getattr(network, "built_from", {})
-    if not isinstance(network, Network) or built.get("kind") not in ("fc", "conv") or built["placement"] != "preactivation":
+    if (
+        not isinstance(network, Network)
+        or built.get("kind") not in ("fc", "conv")
+        or built["placement"] != "preactivation"
+    ):
         return None
     shortcuts = [unit.shortcut for unit in network.units]
     if all(isinstance(shortcut, NoShortcut) for shortcut in shortcuts):

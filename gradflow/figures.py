@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from gradflow import plots, storage, theory
 from gradflow.plots.labels import text
-from gradflow.results import Comparison, Panels, Result, Study, Table, load, quantile
+from gradflow.results import Comparison, Panels, Result, Study, Table, load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,8 @@ FORMATS = ("pdf", "svg", "png")
 
 @dataclass(frozen=True)
 class BookFigure:
-    """One figure: ``compute()`` makes its numbers, ``draw(numbers)`` the picture, ``facts(numbers)`` what the caption states."""
+    """One figure: ``compute()`` makes its numbers, ``draw(numbers)`` the picture, ``facts(numbers)`` what the caption
+    states."""
 
     compute: Callable[[], Result]
     draw: Callable[[Any], Figure]
@@ -37,6 +39,8 @@ def make(name: str, folder: Path, formats: tuple[str, ...] = FORMATS, *, from_da
     FileNotFoundError when ``from_data`` finds no numbers, ValueError when they cannot be read.
     """
     figure, stored = CATALOGUE[name], folder / "data" / f"{name}.json"
+    if from_data and not stored.exists():
+        raise FileNotFoundError(f"{stored} does not exist; run `gradflow figures {name} --out {folder}` to compute it")
     numbers = load(stored) if from_data else figure.compute().save(stored)
     with plots.style():
         picture = figure.draw(numbers)
@@ -70,11 +74,10 @@ def _fc_flow() -> Panels:
     from gradflow import compare
     from gradflow.models import fc_stack, textbook_fc
 
-    parts = {"5": compare(lambda: textbook_fc(), lambda: textbook_fc(skip=True), repeats=200)}
+    parts = {"5": compare(textbook_fc, partial(textbook_fc, skip=True), repeats=200)}
     for depth in (10, 50):
-        parts[str(depth)] = compare(
-            lambda depth=depth: fc_stack(depth, 64), lambda depth=depth: fc_stack(depth, 64, shortcut=1.0), repeats=50
-        )
+        plain, residual = (partial(fc_stack, depth, 64, shortcut=shortcut) for shortcut in (None, 1.0))
+        parts[str(depth)] = compare(plain, residual, repeats=50)
     return Panels(parts=parts)
 
 
@@ -110,7 +113,12 @@ def _flow_facts(comparison: Comparison) -> dict[str, object]:
 
 def _fc_flow_facts(numbers: Panels) -> dict[str, object]:
     five, fifty = _flow_facts(numbers["5"]), _flow_facts(numbers["50"])
-    return {**five, "fifty_plain": fifty["plain"], "fifty_residual": fifty["residual"], "deep_repeats": fifty["repeats"]}
+    return {
+        **five,
+        "fifty_plain": fifty["plain"],
+        "fifty_residual": fifty["residual"],
+        "deep_repeats": fifty["repeats"],
+    }
 
 
 # ── conv-flow: the same in convolutional nets ──
@@ -121,10 +129,10 @@ def _conv_flow() -> Panels:
     from gradflow.models import conv_stack
 
     def stacks(norm: bool) -> Comparison:
-        def build(shortcut: float | None) -> Callable[[], nn.Module]:
-            return lambda: conv_stack(50, 16, shortcut=shortcut, norm=norm, size=8)
-
-        return compare(build(None), build(1.0), repeats=15)
+        plain, residual = (
+            partial(conv_stack, 50, 16, shortcut=shortcut, norm=norm, size=8) for shortcut in (None, 1.0)
+        )
+        return compare(plain, residual, repeats=15)
 
     return Panels(parts={"without": stacks(False), "with": stacks(True)})
 
@@ -143,9 +151,8 @@ def _why_rms() -> Panels:
     from gradflow.models import resnet
 
     def by_norm(norm: str) -> Comparison:
-        return compare(
-            lambda: resnet(20, residual=False), lambda: resnet(20), quantity="weight_grad", norm=norm, repeats=3
-        )
+        plain = partial(resnet, 20, residual=False)
+        return compare(plain, partial(resnet, 20), quantity="weight_grad", norm=norm, repeats=3)
 
     return Panels(parts={norm: by_norm(norm) for norm in NORMS})
 
@@ -186,26 +193,36 @@ def _why_rms_facts(numbers: Panels) -> dict[str, object]:
 # ── init-theory: measured against predicted factor per layer ──
 
 _INITS = ("default", "xavier", "orthogonal", "he", "normal(0.1)")
-_DEPTH, _WIDTH = 40, 256
+_DEPTH, _WIDTH, _THEORY_SEEDS = 40, 256, 5
 
 
 def _init_theory() -> Table:
-    import torch
-
-    from gradflow import compare
-    from gradflow.models import ACTIVATIONS, fc_stack
+    from gradflow.models import ACTIVATIONS
 
     rows = []
     for activation in ACTIVATIONS:
         for init in _INITS:
-            stack = lambda init=init, activation=activation: fc_stack(_DEPTH, _WIDTH, init=init, activation=activation)  # noqa: E731
-            values = compare(stack, stack, repeats=5, dtype=torch.float64).values("plain")
-            factors = (values[:, 0] / values[:, -2]) ** (1 / (_DEPTH - 2))
+            factors = [_layer_factor(activation, init, seed) for seed in range(_THEORY_SEEDS)]
             predicted = theory.gradient_factor(activation, init, _WIDTH, depth=_DEPTH)
-            rows.append((activation, init, *(float(quantile(factors, q)) for q in (0.5, 0.25, 0.75)), predicted))
+            rows.append((activation, init, *np.quantile(factors, (0.5, 0.25, 0.75)), predicted))
     activations, inits, *numbers = zip(*rows, strict=True)
     columns = dict(zip(("measured", "low", "high", "predicted"), map(np.array, numbers), strict=True))
     return Table(columns={"activation": activations, "init": inits, **columns})
+
+
+def _layer_factor(activation: str, init: str, seed: int) -> float:
+    """Measured factor per hidden layer toward the input, for a cotangent that knows nothing of the network."""
+    from gradflow import data, models, trace
+    from gradflow.seeding import seeded
+
+    with seeded(seed):
+        # float64, because forty sigmoid layers leave float32's range.
+        net = models.fc_stack(_DEPTH, _WIDTH, init=init, activation=activation).double()
+    x, cotangent = (data.gaussian((_WIDTH,), seed=2 * seed + offset).double() for offset in (10_000, 10_001))
+    with trace(net, quantities="output_grad") as watched:
+        (net(x) * cotangent).sum().backward()
+    values = watched.result["output_grad"][0]
+    return float((values[0] / values[-2]) ** (1 / (_DEPTH - 2)))
 
 
 def _draw_init_theory(numbers: Table) -> Figure:
@@ -220,6 +237,7 @@ def _init_theory_facts(numbers: Table) -> dict[str, object]:
     return {
         "depth": _DEPTH,
         "width": _WIDTH,
+        "seeds": _THEORY_SEEDS,
         "middle": 100 * float(np.median(apart)),
         "largest": 100 * float(apart[worst]),
         "where": f"{numbers['activation'][worst]} with {numbers['init'][worst]}",
@@ -292,7 +310,11 @@ def _degradation_facts(numbers: Panels) -> dict[str, object]:
     short_error, long_error = middle(runs, "train_error", depth=56, kind="plain"), middle(longer, "train_error")
     recipe = runs.histories[0].provenance["recipe"]
     return {
-        **{f"{kind}_{depth}": middle(runs, "test_error", depth=depth, kind=kind) for kind in plots.KINDS for depth in DEPTHS},
+        **{
+            f"{kind}_{depth}": middle(runs, "test_error", depth=depth, kind=kind)
+            for kind in plots.KINDS
+            for depth in DEPTHS
+        },
         "train_56": short_error,
         "longer_train_56": long_error,
         "longer_test_56": middle(longer, "test_error"),

@@ -34,9 +34,10 @@ class Verdict:
     """What a gradient does from the last layer to the first.
 
     ``word`` is vanishes, explodes, steady or unknown; ``factor`` the geometric mean change per layer; ``decades`` the
-    log10 of first over last; ``layers`` how many; ``below_floor`` how many lie under the dtype's smallest normal number,
-    zeros included; ``nonfinite`` how many are NaN or infinite; ``floor`` that smallest normal number.
-    When the first layers are exactly zero, factor and decades describe the layers that are not: the true change is larger.
+    log10 of first over last; ``layers`` how many; ``below_floor`` how many lie under the dtype's smallest normal
+    number, zeros included; ``nonfinite`` how many are NaN or infinite; ``floor`` that smallest normal number.
+    When the first layers are exactly zero, factor and decades describe the layers that are not: the true change is
+    larger.
     """
 
     word: str
@@ -51,8 +52,8 @@ class Verdict:
         if self.word == "unknown":
             return f"no verdict: fewer than two of {self.layers} layers have a gradient that is finite and not zero"
         start = "holds steady" if self.word == "steady" else self.word
-        text = f"{start} toward the input: × {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers} layers"
-        if self.below_floor:
+        text = f"{start} toward the input: × {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers}
+        layers" if self.below_floor:
             text += f"; {_count(self.below_floor)} below the dtype's floor ({self.floor:.1e})"
         if self.nonfinite:
             text += f"; {_count(self.nonfinite)} not finite"

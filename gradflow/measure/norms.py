@@ -26,9 +26,11 @@ CHUNK = 1 << 22
 PIECE = 1 << 14
 """Elements lifted at a time: 64 KiB, which stay in the cache."""
 LEAST, MOST = 1e-30, 1e36
-"""A sum of n squares is safe between LEAST·n and MOST: none overflows, and those under 1e-38 are too small to matter."""
+"""A sum of n squares is safe between LEAST·n and MOST: none overflows, and those under 1e-38 are too small to
+matter."""
 LIFT = 2.0**100
-"""Multiplied by this, which is exact, every float32 whose square was too small has a safe square; divided, too large."""
+"""Multiplied by this, which is exact, every float32 whose square was too small has a safe square; divided, too
+large."""
 EXPONENTS = (-1021, 1023)
 """Powers of two by which float64 divides exactly; 2^-1074 itself has no inverse."""
 

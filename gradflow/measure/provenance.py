@@ -15,7 +15,8 @@ _PACKAGES = ("gradflow-toolkit", "torch", "numpy", "matplotlib")
 
 
 def describe(model: nn.Module | None = None, *, seconds: float | None = None, **facts: Any) -> dict[str, Any]:
-    """Versions, dtype, device, mode and threads, with further facts such as seed, batch or loss; time and machine in ``run``."""
+    """Versions, dtype, device, mode and threads, with further facts such as seed, batch or loss; time and machine in
+    ``run``."""
     found: dict[str, Any] = {
         "versions": {name: _version(name) for name in _PACKAGES},
         "threads": torch.get_num_threads(),

@@ -22,11 +22,17 @@ def select(model: nn.Module, layers: Layers = "weighted") -> dict[str, nn.Module
     TypeError for anything else than the choices above.
     """
     chosen = _predicate(layers)
-    inside = tuple(f"{name}." for name, module in model.named_modules() if _is_shortcut(module)) if layers == "weighted" else ()
+    inside = (
+        tuple(f"{name}." for name, module in model.named_modules() if _is_shortcut(module))
+        if layers == "weighted"
+        else ()
+    )
     found = {
         name or type(module).__name__: module
         for name, module in model.named_modules()
-        if chosen(name, module) and not name.startswith(inside) and not isinstance(module, parametrize.ParametrizationList)
+        if chosen(name, module)
+        and not name.startswith(inside)
+        and not isinstance(module, parametrize.ParametrizationList)
     }
     if not found:
         names = [name for name, _ in model.named_modules() if name]
@@ -42,7 +48,7 @@ def weights(module: nn.Module) -> dict[str, nn.Parameter]:
     """The matrices and kernels a module owns itself (dimension 2 or more), with those behind a parametrization."""
     owned = dict(module.named_parameters(recurse=False))
     if parametrize.is_parametrized(module):
-        owned.update(module.parametrizations.named_parameters(prefix="parametrizations"))  # type: ignore[union-attr,operator]
+        owned.update(module.parametrizations.named_parameters(prefix="parametrizations"))  # type: ignore[union-attr]
     return {name: parameter for name, parameter in owned.items() if parameter.dim() >= 2}
 
 

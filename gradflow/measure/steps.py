@@ -18,7 +18,8 @@ OF_WEIGHTS = ("weight_grad", "weight", "update_ratio", "drift")
 
 
 class Step:
-    """What one backward pass (or one forward call) showed: for each reading the layer, the call (from 1) and the sample."""
+    """What one backward pass (or one forward call) showed: for each reading the layer, the call (from 1) and the
+    sample."""
 
     __slots__ = ("found",)
 
@@ -30,17 +31,23 @@ class Step:
         self.found.append((layer, call, one))
 
     def fetch(self) -> None:
-        """Bring readings that still lie on a device to the host, all in one transfer."""
+        """Bring readings that still lie on a device to the host, all in two transfers."""
         waiting = [i for i, (_, _, one) in enumerate(self.found) if isinstance(one.reading.value, Tensor)]
         if not waiting:
             return
         readings = [self.found[i][2].reading for i in waiting]
-        device = readings[0].value.device
-        pairs = [torch.stack((r.value.to(device), torch.as_tensor(r.nonfinite, device=device).double())) for r in readings]
-        for i, (value, nonfinite) in zip(waiting, torch.stack(pairs).tolist(), strict=True):
+        values = _together([reading.value for reading in readings])
+        counts = _together([reading.nonfinite for reading in readings])
+        for i, value, nonfinite in zip(waiting, values, counts, strict=True):
             layer, call, one = self.found[i]
             fetched = one.reading._replace(value=value, nonfinite=int(nonfinite))
             self.found[i] = (layer, call, one._replace(reading=fetched))
+
+
+def _together(scalars: list[Any]) -> list[float]:
+    """Scalars, some of them on devices, as numbers."""
+    device = next((scalar.device for scalar in scalars if isinstance(scalar, Tensor)), "cpu")
+    return torch.stack([torch.as_tensor(scalar, dtype=torch.float64, device=device) for scalar in scalars]).tolist()
 
 
 def assemble(
@@ -53,7 +60,8 @@ def assemble(
     histograms: bool,
     provenance: Mapping[str, Any],
 ) -> Trace:
-    """The Trace of these steps; ``layers`` are names and output shapes by index, ``order`` their indices as first called."""
+    """The Trace of these steps; ``layers`` are names and output shapes by index, ``order`` their indices as first
+    called."""
     for step in steps:
         step.fetch()
     rows = _rows(steps, order)
@@ -67,7 +75,9 @@ def assemble(
     for s, step in enumerate(steps):
         for (layer, call, quantity), samples in _grouped(step).items():
             row, column = place[layer, call], columns[quantity]
-            values[s, row, column] = norms.combine([(one.reading.value, one.reading.size) for one in samples], norm)
+            values[s, row, column] = norms.combine(
+                [(float(one.reading.value), one.reading.size) for one in samples], norm
+            )
             nonfinite[s, row, column] = sum(one.reading.nonfinite for one in samples)
             sizes[row, column] = sum(one.reading.size for one in samples)
             dtype = str(samples[0].dtype).removeprefix("torch.")
@@ -96,7 +106,8 @@ def assemble(
 
 
 def _rows(steps: list[Step], order: Iterable[int]) -> list[tuple[int, int]]:
-    """The (layer, call) pairs with a reading, as met in forward; a layer never called stands behind its elder neighbour."""
+    """The (layer, call) pairs with a reading, as met in forward; a layer never called stands behind its elder
+    neighbour."""
     met = {layer: place for place, layer in enumerate(order)}
 
     def position(row: tuple[int, int]) -> tuple[int, int, int]:

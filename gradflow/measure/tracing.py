@@ -39,10 +39,11 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
     >>> watched.result
 
     One backward pass is one step; under gradient accumulation each micro-batch is one. When nothing but forward
-    quantities (activation, activation_std, dead, saturation) is asked for, a step is one forward call of ``model``. A module called several times in a step appears as ``name``, ``name@2``, …
+    quantities (activation, activation_std, dead, saturation) is asked for, a step is one forward call of ``model``. A
+    module called several times in a step appears as ``name``, ``name@2``, …
 
-    model: any ``nn.Module``. DataParallel on one device and DistributedDataParallel are looked through (the latter shows
-    this process's gradient before averaging); compiled and scripted models are refused.
+    model: any ``nn.Module``. DataParallel on one device and DistributedDataParallel are looked through (the latter
+    shows this process's gradient before averaging); compiled and scripted models are refused.
     layers: "weighted", "all", "units", a module type, a name pattern such as ``"*.conv1"``, a predicate of (name,
     module), or a tuple of these.
     quantities: any of
@@ -99,7 +100,9 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
     def result(self) -> Trace:
         """The steps recorded so far. Raises RuntimeError before the block was entered."""
         if self._recorder is None:
-            raise RuntimeError("nothing recorded yet: use `with trace(model) as watched:` and run a backward pass in it")
+            raise RuntimeError(
+                "nothing recorded yet: use `with trace(model) as watched:` and run a backward pass in it"
+            )
         recorder = self._recorder
         return assemble(
             recorder.steps,
@@ -108,9 +111,10 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
             self._options.quantities,
             norm=self._options.norm,
             histograms=self._options.histograms,
-            provenance=describe(self._model, batch=next((layer.shape[0] for layer in recorder.layers if layer.shape), None)),
+            provenance=describe(
+                self._model, batch=next((layer.shape[0] for layer in recorder.layers if layer.shape), None)
+            ),
         )
-
 
     @property
     def reached(self) -> str | None:
@@ -128,10 +132,14 @@ def unwrap(model: nn.Module) -> nn.Module:
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
         what = "compiled" if hasattr(model, "_orig_mod") else "scripted"
-        raise TypeError(f"a {what} model runs without Python hooks; trace the module it was made from, and run that one")
+        raise TypeError(
+            f"a {what} model runs without Python hooks; trace the module it was made from, and run that one"
+        )
     if isinstance(model, nn.DataParallel):
         if len(model.device_ids) > 1:
-            raise TypeError("DataParallel makes new replicas each step, which cannot be watched; trace model.module on one device")
+            raise TypeError(
+                "DataParallel makes new replicas each step, which cannot be watched; trace model.module on one device"
+            )
         return unwrap(model.module)
     return unwrap(model.module) if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
@@ -143,7 +151,9 @@ def _checked(quantities: tuple[str, ...] | str, modules: Mapping[str, nn.Module]
         raise ValueError(f"quantities must be among {', '.join(QUANTITIES)}; got {quantities!r}")
     if "saturation" in wanted and not any(type(module) in BOUNDED for module in modules.values()):
         names = ", ".join(kind.__name__ for kind in BOUNDED)
-        raise ValueError(f'saturation needs one of {names} among the layers; pass layers="all" or a type such as nn.Tanh')
+        raise ValueError(
+            f'saturation needs one of {names} among the layers; pass layers="all" or a type such as nn.Tanh'
+        )
     return tuple(dict.fromkeys(wanted))
 
 
@@ -228,7 +238,9 @@ class _Recorder:
             self.handles.append(model.register_forward_pre_hook(self._pass_starter(model)))
         for layer in self.layers:
             if "input_grad" in self.options.quantities:
-                self.handles.append(layer.module.register_forward_pre_hook(self._input_observer(layer), with_kwargs=True))
+                self.handles.append(
+                    layer.module.register_forward_pre_hook(self._input_observer(layer), with_kwargs=True)
+                )
             self.handles.append(layer.module.register_forward_hook(self._output_observer(layer)))
             self._watch_weights(layer)
             if "drift" in self.of_weights:
@@ -247,7 +259,8 @@ class _Recorder:
             step.fetch()
 
     def _watch_weights(self, layer: _Layer) -> None:
-        """Put a hook on each weight that has a gradient; one frozen now may be thawed later, so look again each call."""
+        """Put a hook on each weight that has a gradient; one frozen now may be thawed later, so look again each
+        call."""
         if "weight_grad" not in self.options.quantities:
             layer.unwatched = {}
         for name, weight in list(layer.unwatched.items()):

@@ -14,10 +14,10 @@ _NORMAL = re.compile(r"normal\(([0-9.eE+-]+)\)")
 def initialise(model: nn.Module, init: str) -> None:
     """Draw the weights of every Linear and Conv2d of a model anew; all but "default" set their biases to zero.
 
-    "default": PyTorch's, uniform with Var(w) = 1/(3·fan_in), biases too; "he": normal, Var(w) = 2/fan_in (He et al. 2015,
-    arXiv 1502.01852, eq. 10); "he_fan_out": 2/fan_out (eq. 14); "xavier": normal, 2/(fan_in + fan_out) (Glorot & Bengio
-    2010, eq. 12); "orthogonal": Saxe et al. 2014, arXiv 1312.6120; "normal(σ)": normal with standard deviation σ.
-    Raises ValueError for another name.
+    "default": PyTorch's, uniform with Var(w) = 1/(3·fan_in), biases too; "he": normal, Var(w) = 2/fan_in (He et al.
+    2015, arXiv 1502.01852, eq. 10); "he_fan_out": 2/fan_out (eq. 14); "xavier": normal, 2/(fan_in + fan_out) (Glorot &
+    Bengio 2010, eq. 12); "orthogonal": Saxe et al. 2014, arXiv 1312.6120; "normal(σ)": normal with standard deviation
+    σ. Raises ValueError for another name.
     """
     check_init(init)
     sigma = _sigma(init)
@@ -31,8 +31,9 @@ def initialise(model: nn.Module, init: str) -> None:
         elif sigma is not None:
             nn.init.normal_(module.weight, std=sigma)
         else:
-            mode = "fan_out" if init == "he_fan_out" else "fan_in"
-            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out" if init == "he_fan_out" else "fan_in", nonlinearity="relu"
+            )
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
@@ -40,7 +41,9 @@ def initialise(model: nn.Module, init: str) -> None:
 def check_init(init: str) -> None:
     """Raise ValueError that lists the choices unless ``init`` is one of them."""
     if init not in INITS[:-1] and _sigma(init) is None:
-        raise ValueError(f"init must be one of {', '.join(INITS)} with a number for SIGMA, e.g. normal(0.05); got {init!r}")
+        raise ValueError(
+            f"init must be one of {', '.join(INITS)} with a number for SIGMA, e.g. normal(0.05); got {init!r}"
+        )
 
 
 def _sigma(init: str) -> float | None:

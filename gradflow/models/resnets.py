@@ -28,17 +28,20 @@ def resnet(
 ) -> Network:
     """The CIFAR network of He15 §4.2 with 6n+2 weighted layers: (B, in_channels, H, W) → (B, num_classes).
 
-    A 3×3 convolution, three stages of n two-layer units with ``width``, 2·``width``, 4·``width`` channels at full, half and
-    quarter resolution, global average pooling and a Linear layer. ``version`` 1 is He15 (original placement), 2 is He16
-    (full pre-activation, shared with the shortcut in the first and in size-changing units). ``shortcut``: Identity(), a
-    number λ or Scaled(λ), or one per unit. ``option`` says how a shortcut changes size: "A" zero padding, "B" 1×1
-    projection (He15 Table 3). ``residual=False`` gives the plain network. ``size`` is the H = W of the batch that
-    :func:`gradflow.compare` makes up. Raises ValueError for a depth that is not 6n+2 and for other bad choices.
+    A 3×3 convolution, three stages of n two-layer units with ``width``, 2·``width``, 4·``width`` channels at full,
+    half and quarter resolution, global average pooling and a Linear layer. ``version`` 1 is He15 (original placement),
+    2 is He16 (full pre-activation, shared with the shortcut in the first and in size-changing units). ``shortcut``:
+    Identity(), a number λ or Scaled(λ), or one per unit. ``option`` says how a shortcut changes size: "A" zero
+    padding, "B" 1×1 projection (He15 Table 3). ``residual=False`` gives the plain network. ``size`` is the H = W of
+    the batch that :func:`gradflow.compare` makes up. Raises ValueError for a depth that is not 6n+2 and for other bad
+    choices.
     """
     check_count("depth", depth, least=8)
     if (depth - 2) % 6:
         near = [6 * n + 2 for n in ((depth - 2) // 6, (depth - 2) // 6 + 1)]
-        raise ValueError(f"depth must be 6n+2 (8, 14, 20, …, 110); got depth={depth}; nearest are {near[0]} and {near[1]}")
+        raise ValueError(
+            f"depth must be 6n+2 (8, 14, 20, …, 110); got depth={depth}; nearest are {near[0]} and {near[1]}"
+        )
     check_choice("version", version, (1, 2))  # type: ignore[arg-type]
     check_choice("option", option, OPTIONS)
     for name, count in (("width", width), ("in_channels", in_channels), ("num_classes", num_classes)):
@@ -50,7 +53,9 @@ def resnet(
     stem_conv = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
     stem, head = OrderedDict[str, nn.Module](conv=stem_conv), OrderedDict[str, nn.Module]()
     last = activate("relu", 4 * width, like=stem_conv, norm=True)
-    (head if version == 2 else stem).update(last if version == 2 else activate("relu", width, like=stem_conv, norm=True))
+    (head if version == 2 else stem).update(
+        last if version == 2 else activate("relu", width, like=stem_conv, norm=True)
+    )
     head.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(4 * width, num_classes))
 
     units: list[Unit] = []
@@ -78,7 +83,14 @@ def resnet(
         units,
         nn.Sequential(head),
         input_shape=(in_channels, size, size),
-        built_from={"kind": "resnet", "depth": depth, "version": version, "option": option, "width": width, "init": init},
+        built_from={
+            "kind": "resnet",
+            "depth": depth,
+            "version": version,
+            "option": option,
+            "width": width,
+            "init": init,
+        },
     )
     initialise(network, init)
     return network

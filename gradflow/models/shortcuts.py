@@ -75,7 +75,8 @@ class Projection(Shortcut):
 
 
 ShortcutChoice = Shortcut | float | None | Sequence[Shortcut | float | None]
-"""A shortcut for all units, a number λ for ``Scaled(λ)`` (1 for ``Identity()``), None for plain, or one of these per unit."""
+"""A shortcut for all units, a number λ for ``Scaled(λ)`` (1 for ``Identity()``), None for plain, or one of these per
+unit."""
 
 
 def for_units(shortcut: ShortcutChoice, units: int) -> list[Shortcut]:
@@ -93,7 +94,7 @@ def for_units(shortcut: ShortcutChoice, units: int) -> list[Shortcut]:
         return [Identity() if shortcut == 1 else Scaled(shortcut) for _ in range(units)]
     if not isinstance(shortcut, Shortcut):
         raise TypeError(
-            f"shortcut must be a Shortcut such as Identity() or Scaled(0.9), a number λ, None, or one of these per unit; "
+            "shortcut must be a Shortcut such as Identity() or Scaled(0.9), a number λ, None, or one of these per unit; "
             f"got {shortcut!r}"
         )
     return [copy.deepcopy(shortcut) for _ in range(units)]

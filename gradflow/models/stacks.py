@@ -27,12 +27,14 @@ def fc_stack(
     in_features: int | None = None,
     out_features: int | None = None,
 ) -> Network:
-    """A fully connected network of ``depth`` Linear layers: (B, in_features) → (B, out_features), both ``width`` by default.
+    """A fully connected network of ``depth`` Linear layers: (B, in_features) → (B, out_features), both ``width`` by
+    default.
 
     The first layer is the stem, the last the head; between them ``span`` layers make a unit (the last unit takes the
     rest). ``shortcut``: None (plain), Identity(), a number λ or Scaled(λ), or one of these per unit. ``norm`` puts
-    BatchNorm before each activation. Plain stacks of either placement compute the same kind of function; "preactivation"
-    (He16 Fig. 4e) has the closed forms of :mod:`gradflow.theory`. Raises ValueError for arguments that do not fit.
+    BatchNorm before each activation. Plain stacks of either placement compute the same kind of function;
+    "preactivation" (He16 Fig. 4e) has the closed forms of :mod:`gradflow.theory`. Raises ValueError for arguments that
+    do not fit.
     """
     n_in, n_out = in_features or width, out_features or width
     return _stack(
@@ -69,8 +71,9 @@ def conv_stack(
 ) -> Network:
     """A network of ``depth`` − 1 convolutions 3×3 and a Linear head: (B, in_channels, H, W) → (B, num_classes).
 
-    Zero padding keeps H × W; the head averages over it. ``size`` is the H = W of the batch that :func:`gradflow.compare`
-    makes up. Other arguments as in :func:`fc_stack`. Raises ValueError for arguments that do not fit.
+    Zero padding keeps H × W; the head averages over it. ``size`` is the H = W of the batch that
+    :func:`gradflow.compare` makes up. Other arguments as in :func:`fc_stack`. Raises ValueError for arguments that do
+    not fit.
     """
     return _stack(
         "conv",

@@ -21,7 +21,9 @@ def learning_curves(history: History, *, ax: Axes | None = None, **keywords: Any
     """Training and test error in percent by epoch."""
     ax = axes_or_new(ax)
     for place, curve in enumerate(("train_error", "test_error")):
-        ax.plot(history.epoch, 100 * getattr(history, curve), **{**look(place).line(), "label": text(curve), **keywords})
+        ax.plot(
+            history.epoch, 100 * getattr(history, curve), **{**look(place).line(), "label": text(curve), **keywords}
+        )
     ax.set(xlabel=text("epoch"), ylim=(0, None))
     ax.legend()
     return ax
@@ -40,7 +42,7 @@ def error_curves(
         for place, depth in enumerate(depths(study, kind=kind, **wanted)):
             runs = study.select(kind=kind, depth=depth, **wanted)
             curves = 100 * np.array([getattr(run, curve) for run in runs])
-            band = {"color": tint(style.color, 0.16), "linewidth": 0, "zorder": 1}
+            band: dict[str, Any] = {"color": tint(style.color, 0.16), "linewidth": 0, "zorder": 1}
             ax.fill_between(runs[0].epoch, curves.min(axis=0), curves.max(axis=0), **band)
             width = 0.7 + 0.5 * (place if thickness is None else thickness)
             shown = {**style.line(), "marker": "", "linewidth": width, "label": f"{text(kind)}-{depth}"}
@@ -69,13 +71,16 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
         values = [np.array([run.steps_to(error) for run in study.select(kind=kind, depth=depth)]) for depth in present]
         reached = [np.isfinite(np.median(value)) for value in values]
         _points_by_depth(
-            ax, present, [np.minimum(v, budget) if ok else np.array([np.nan]) for v, ok in zip(values, reached, strict=True)],
-            kind, keywords,
+            ax,
+            present,
+            [np.minimum(v, budget) if ok else np.array([np.nan]) for v, ok in zip(values, reached, strict=True)],
+            kind,
+            keywords,
         )
         never, height = np.flatnonzero(np.logical_not(reached)), budget * 1.06
         ax.plot(never, np.full(len(never), height), "^", color=look(KINDS.index(kind)).color, clip_on=False)
         for place in never:
-            beside = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 6}
+            beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 6}
             ax.annotate(text("never", budget=int(budget)), (place, height), (-4, 0), **beside)
     ax.set(ylabel=text("steps_to", percent=100 * error), ylim=(0, budget * 1.15))
     return ax
@@ -84,7 +89,8 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
 def drift_by_layer(history: History, *, ax: Axes | None = None, steps: Sequence[int] = (), **keywords: Any) -> Axes:
     """‖w_t − w_0‖/‖w_0‖ by layer at some optimiser steps, thin and pale early, thick and dark late."""
     ax = axes_or_new(ax)
-    assert history.trace is not None and history.traced_steps is not None
+    if history.trace is None or history.traced_steps is None:
+        raise ValueError('this history has no drift; record it with fit(..., trace_every=1, quantities=("drift",))')
     drift = history.trace["drift"]
     layers = np.arange(1, drift.shape[1] + 1)
     color = keywords.pop("color", look(1).color)
@@ -105,7 +111,9 @@ def depths(study: Study, **wanted: Any) -> list[int]:
     return sorted(set(found))
 
 
-def _points_by_depth(ax: Axes, present: list[int], values: list[np.ndarray], kind: str, keywords: dict[str, Any]) -> None:
+def _points_by_depth(
+    ax: Axes, present: list[int], values: list[np.ndarray], kind: str, keywords: dict[str, Any]
+) -> None:
     """Median and range of each depth, the depths at equal distances."""
     middle = np.array([np.median(value) for value in values])
     spread = [middle - [value.min() for value in values], [value.max() for value in values] - middle]

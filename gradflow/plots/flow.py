@@ -59,15 +59,16 @@ def trace_lines(trace: Trace, *, ax: Axes | None = None, quantity: str | None = 
     return ax
 
 
-def relative_norms(
-    traces: Mapping[str, Trace], quantity: str, *, ax: Axes | None = None, **keywords: Any
-) -> Axes:
-    """The same gradients by several norms, each relative to its last layer of the body; ``traces`` by name of the norm."""
+def relative_norms(traces: Mapping[str, Trace], quantity: str, *, ax: Axes | None = None, **keywords: Any) -> Axes:
+    """The same gradients by several norms, each relative to its last layer of the body; ``traces`` by name of the
+    norm."""
     ax = axes_or_new(ax)
     for place, (norm, trace) in enumerate(traces.items()):
         values = trace.median(quantity)[trace.body]
         ax.plot(
-            np.arange(1, len(values) + 1), values / values[-1], **{**look(place).line(), "label": text(norm), **keywords}
+            np.arange(1, len(values) + 1),
+            values / values[-1],
+            **{**look(place).line(), "label": text(norm), **keywords},
         )
     _log_norm_axis(ax, text("relative_norm"))
     ax.set_xlabel(text("layer"))
@@ -98,9 +99,14 @@ def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> A
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.axvline(1, color=INK, linewidth=0.8, zorder=1)
     handles = [
-        ax.plot([], [], **{**look(place).line(), "linestyle": "none"}, label=init)[0] for place, init in enumerate(inits)
+        ax.plot([], [], **{**look(place).line(), "linestyle": "none"}, label=init)[0]
+        for place, init in enumerate(inits)
     ]
-    handles.append(ax.plot([], [], color=INK, marker="|", markersize=6, markeredgewidth=1.6, linestyle="none", label=text("theory"))[0])
+    handles.append(
+        ax.plot(
+            [], [], color=INK, marker="|", markersize=6, markeredgewidth=1.6, linestyle="none", label=text("theory")
+        )[0]
+    )
     ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
@@ -114,7 +120,9 @@ def _norm_line(ax: Axes, x: np.ndarray, trace: Trace, quantity: str, keywords: d
         low, high = (np.quantile(trace[quantity], q, axis=0) for q in (0.25, 0.75))
         pale = tint(keywords["color"])
         shown = body & (low > 0) if quantity not in ("update_ratio",) else body
-        ax.fill_between(x[shown], low[shown], high[shown], color=pale, linewidth=0, zorder=keywords.get("zorder", 3) - 1.5)
+        ax.fill_between(
+            x[shown], low[shown], high[shown], color=pale, linewidth=0, zorder=keywords.get("zorder", 3) - 1.5
+        )
     every = max(1, -(-int(body.sum()) // MARKERS_UP_TO))
     ax.plot(x[body], values[body], markevery=every, **keywords)
     if not body.all():
@@ -124,7 +132,9 @@ def _norm_line(ax: Axes, x: np.ndarray, trace: Trace, quantity: str, keywords: d
 def _theory_line(ax: Axes, x: np.ndarray, measured: np.ndarray, relative: np.ndarray, first: bool) -> None:
     """A closed form relative to the last layer it covers, put through the measurement there."""
     last = np.flatnonzero(np.isfinite(relative) & (relative > 0))[-1]
-    ax.plot(x, relative / relative[last] * measured[last], zorder=8, label=text("theory") if first else "_theory", **THEORY)
+    ax.plot(
+        x, relative / relative[last] * measured[last], zorder=8, label=text("theory") if first else "_theory", **THEORY
+    )
 
 
 def _mark_lost(ax: Axes, traces: Mapping[str, Trace], quantity: str, numbered: bool) -> None:

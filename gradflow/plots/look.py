@@ -47,7 +47,7 @@ LOOKS = (
     Look("#B07A00", (0, (5, 1, 1, 1, 1, 1)), "v", False),  # type: ignore[arg-type]
     Look("#4A9CC9", "-", "P", True),
 )
-THEORY = {"color": "#333333", "linestyle": (0, (1, 1.2)), "linewidth": 1.0, "marker": ""}
+THEORY: dict[str, Any] = {"color": "#333333", "linestyle": (0, (1, 1.2)), "linewidth": 1.0, "marker": ""}
 """Closed forms: fine dots, always in the same dark grey."""
 INK = "#333333"
 
@@ -106,7 +106,7 @@ def axes_or_new(ax: Axes | None) -> Axes:
     from matplotlib import pyplot
 
     with style():
-        figure, new = pyplot.subplots(figsize=(SINGLE_MM / 25.4, 60.0 / 25.4))
+        _, new = pyplot.subplots(figsize=(SINGLE_MM / 25.4, 60.0 / 25.4))
     return new
 
 

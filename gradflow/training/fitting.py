@@ -40,8 +40,8 @@ def fit(
 
     data: ((x, y), (x, y)) for train and test, x (N, …) and integer y (N,). Batches are reshuffled each epoch with
     ``seed``; the last one may be smaller. The curves are taken in eval mode over whole sets. trace_every: record
-    ``quantities`` of ``layers`` (see :func:`gradflow.trace`) at every n-th step. evaluate_every: take the curves after every
-    n-th epoch and the last. progress: show a bar.
+    ``quantities`` of ``layers`` (see :func:`gradflow.trace`) at every n-th step. evaluate_every: take the curves after
+    every n-th epoch and the last. progress: show a bar.
     Raises TypeError or ValueError for data that does not fit; FloatingPointError when the loss is no longer finite.
     """
     (x, y), test = _checked(data)
@@ -108,7 +108,9 @@ def _checked(data: Any) -> tuple[Samples, Samples]:
         (x, y), (x_test, y_test) = data
         shapes = [tuple(part.shape) for part in (x, y, x_test, y_test)]
     except (TypeError, ValueError, AttributeError) as error:
-        raise TypeError("data must be ((x, y), (x, y)) of tensors for train and test, e.g. gradflow.data.digits()") from error
+        raise TypeError(
+            "data must be ((x, y), (x, y)) of tensors for train and test, e.g. gradflow.data.digits()"
+        ) from error
     if len(x) != len(y) or len(x_test) != len(y_test) or not len(x) or not len(x_test) or y.is_floating_point():
         raise ValueError(f"each set needs inputs and as many integer labels; got shapes {shapes} and labels {y.dtype}")
     return (x, y), (x_test, y_test)

@@ -42,9 +42,7 @@ class Recipe:
         """The optimiser over all parameters of a model."""
         if self.optimizer == "adam":
             return torch.optim.Adam(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        return torch.optim.SGD(
-            model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
-        )
+        return torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def make_scheduler(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
         """The learning rate over ``steps`` optimiser steps, one call per step."""

@@ -204,8 +204,8 @@ class _Task:
                     self._loss(output).backward()
             except Exception as error:
                 raise RuntimeError(
-                    f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} on a batch of
-                    shape " f"{tuple(self.x.shape)}: {error}"
+                    f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} "
+                    f"on a batch of shape {tuple(self.x.shape)}: {error}"
                 ) from error
 
     def _loss(self, output: Any) -> Tensor:

@@ -52,8 +52,9 @@ class Verdict:
         if self.word == "unknown":
             return f"no verdict: fewer than two of {self.layers} layers have a gradient that is finite and not zero"
         start = "holds steady" if self.word == "steady" else self.word
-        text = f"{start} toward the input: × {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers}
-        layers" if self.below_floor:
+        change = f"× {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers} layers"
+        text = f"{start} toward the input: {change}"
+        if self.below_floor:
             text += f"; {_count(self.below_floor)} below the dtype's floor ({self.floor:.1e})"
         if self.nonfinite:
             text += f"; {_count(self.nonfinite)} not finite"

@@ -94,7 +94,8 @@ def for_units(shortcut: ShortcutChoice, units: int) -> list[Shortcut]:
         return [Identity() if shortcut == 1 else Scaled(shortcut) for _ in range(units)]
     if not isinstance(shortcut, Shortcut):
         raise TypeError(
-            "shortcut must be a Shortcut such as Identity() or Scaled(0.9), a number λ, None, or one of these per unit; "
+            "shortcut must be a Shortcut such as Identity() or Scaled(0.9), a number λ, None, or one of these "
+            "per unit; "
             f"got {shortcut!r}"
         )
     return [copy.deepcopy(shortcut) for _ in range(units)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from gradflow.measure.provenance import describe
 from gradflow.measure.selection import Layers
 from gradflow.measure.signals import FORWARD
 from gradflow.measure.tracing import QUANTITIES, trace, unwrap
-from gradflow.models import Identity, Network, NoShortcut, Scaled
+from gradflow.models import Identity, Network, NoShortcut, Scaled, duplicate
 from gradflow.models import share_weights as copy_weights
 from gradflow.results import Comparison, Trace
 from gradflow.seeding import seeded
@@ -161,7 +160,7 @@ def _prepare(
     for name, model in named.items():
         network = model if isinstance(model, nn.Module) else _built(name, model, seed)
         # A builder may hand out a model that somebody owns; the first repeat copies, and so can tell.
-        network = copy.deepcopy(unwrap(network)) if known is None else network
+        network = duplicate(unwrap(network)) if known is None else network
         network.train(mode == "train")
         networks[name] = network if dtype is None else network.to(dtype)
     if share:

@@ -271,6 +271,8 @@ def _log_moments(activation: str, log_q: Array) -> tuple[Array, Array, Array]:
 
 def _windows(field: Array, kernel: int, fill: float = 0.0) -> Array:
     """What the taps at each position of a map (n, n) see: shape (n, n, kernel, kernel), `fill` beyond the border."""
+    if kernel == 1:
+        return field[:, :, None, None]
     field = np.pad(field, kernel // 2, constant_values=fill)
     return np.lib.stride_tricks.sliding_window_view(field, (kernel, kernel))
 

@@ -21,6 +21,8 @@ NORMS: tuple[str, ...] = get_args(Norm)
 
 ROW = 512
 """Elements whose squares are added in float32: few enough that even equal ones lose less than 1e-7."""
+SMALL = 4096
+"""Up to this size one float64 reduction for many tensors costs less than many short ones."""
 CHUNK = 1 << 22
 """Elements converted to another dtype at a time, so that a tensor of 10⁸ elements needs no second copy."""
 PIECE = 1 << 14
@@ -95,21 +97,23 @@ def measure(x: Tensor, norm: str = "rms") -> Reading:
 
 
 def is_small(x: Tensor) -> bool:
-    """Whether :func:`measure_small` takes the tensor: dense float32 on the CPU with 1 … ``ROW`` elements."""
-    return x.dtype is torch.float32 and 0 < x.numel() <= ROW and x.is_cpu and x.layout is torch.strided
+    """Whether :func:`measure_small` takes the tensor: dense float32 on the CPU with 1 … ``SMALL`` elements."""
+    return x.dtype is torch.float32 and 0 < x.numel() <= SMALL and x.is_cpu and x.layout is torch.strided
 
 
 def measure_small(tensors: list[Tensor], norm: str = "rms") -> list[Reading]:
-    """Measure many small tensors (see :func:`is_small`) with one call; the readings are those of :func:`measure`."""
-    if norm != "rms":
-        return [measure(x, norm) for x in tensors]
+    """Measure many small tensors (see :func:`is_small`) with one call, as exactly as :func:`measure` does one."""
+    tiny = norm == "rms" and max(x.numel() for x in tensors) <= ROW
     with torch.no_grad():
-        totals = torch.stack(torch._foreach_norm(tensors)).tolist()
-    low, high = math.sqrt(LEAST * ROW), math.sqrt(MOST)
-    return [
-        Reading(total / math.sqrt(x.numel()), x.numel(), 0) if low < total < high else measure(x, norm)
-        for x, total in zip(tensors, totals, strict=True)
-    ]
+        totals = torch._foreach_norm(tensors, _ORDER[norm], dtype=None if tiny else torch.float64)
+    readings = []
+    # Squares are safe in float64 whatever the number, in float32 only between these.
+    low, high = (math.sqrt(LEAST * ROW), math.sqrt(MOST)) if tiny else (-1.0, math.inf)
+    for x, total in zip(tensors, torch.stack(totals).tolist(), strict=True):
+        size = x.numel()
+        safe = low < total < high
+        readings.append(Reading(total / _divisor(norm, size), size, 0) if safe else measure(x, norm))
+    return readings
 
 
 def combine(readings: Iterable[tuple[float, int]], norm: str = "rms") -> float:

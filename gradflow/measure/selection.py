@@ -22,20 +22,17 @@ def select(model: nn.Module, layers: Layers = "weighted") -> dict[str, nn.Module
     TypeError for anything else than the choices above.
     """
     chosen = _predicate(layers)
-    inside = (
-        tuple(f"{name}." for name, module in model.named_modules() if _is_shortcut(module))
-        if layers == "weighted"
-        else ()
-    )
+    modules = dict(model.named_modules())
+    inside = tuple(f"{name}." for name, module in modules.items() if layers == "weighted" and _is_shortcut(module))
     found = {
         name or type(module).__name__: module
-        for name, module in model.named_modules()
+        for name, module in modules.items()
         if chosen(name, module)
         and not name.startswith(inside)
         and not isinstance(module, parametrize.ParametrizationList)
     }
     if not found:
-        names = [name for name, _ in model.named_modules() if name]
+        names = [name for name in modules if name]
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
         raise ValueError(
             f"layers={layers!r} matches no module of {type(model).__name__}; its modules are: {shown or 'none'}. "
@@ -46,8 +43,8 @@ def select(model: nn.Module, layers: Layers = "weighted") -> dict[str, nn.Module
 
 def weights(module: nn.Module) -> dict[str, nn.Parameter]:
     """The matrices and kernels a module owns itself (dimension 2 or more), with those behind a parametrization."""
-    owned = dict(module.named_parameters(recurse=False))
-    if parametrize.is_parametrized(module):
+    owned = {name: parameter for name, parameter in module._parameters.items() if parameter is not None}
+    if "parametrizations" in module._modules:
         owned.update(module.parametrizations.named_parameters(prefix="parametrizations"))  # type: ignore[union-attr]
     return {name: parameter for name, parameter in owned.items() if parameter.dim() >= 2}
 
@@ -69,11 +66,11 @@ def _predicate(layers: Layers) -> Callable[[str, nn.Module], bool]:
 
 
 def _is_shortcut(module: nn.Module) -> bool:
-    return getattr(module, "is_shortcut", False)
+    return getattr(type(module), "is_shortcut", False)
 
 
 _WORDS: dict[str, Callable[[str, nn.Module], bool]] = {
     "weighted": lambda name, module: bool(weights(module)),
     "all": lambda name, module: not any(True for _ in module.children()) or parametrize.is_parametrized(module),
-    "units": lambda name, module: getattr(module, "is_unit", False),
+    "units": lambda name, module: getattr(type(module), "is_unit", False),
 }

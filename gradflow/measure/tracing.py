@@ -350,7 +350,7 @@ class _Recorder:
             if not self.recording:
                 return
             if norms.is_small(grad) and not self.options.histograms:
-                # Held until the pass ends, two kilobytes at most, and measured together: one call instead of many.
+                # Held until the pass ends, 16 KiB at most, and measured together: one call instead of many.
                 self.small.append((source, quantity, grad))
             else:
                 self.found.append((source, sample(quantity, grad, self.options, self.scale)))

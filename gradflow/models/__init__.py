@@ -4,7 +4,7 @@ from gradflow.models.initialisation import INITS, initialise
 from gradflow.models.resnets import resnet
 from gradflow.models.shortcuts import Identity, NoShortcut, Projection, Scaled, Shortcut, ZeroPad
 from gradflow.models.stacks import conv_stack, fc_stack, textbook_fc
-from gradflow.models.twins import plain_twin, share_weights
+from gradflow.models.twins import duplicate, plain_twin, share_weights
 from gradflow.models.units import ACTIVATIONS, PLACEMENTS, Network, Unit
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Unit",
     "ZeroPad",
     "conv_stack",
+    "duplicate",
     "fc_stack",
     "initialise",
     "plain_twin",

@@ -32,6 +32,7 @@ class Result:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     kinds: ClassVar[dict[str, type[Result]]] = {}
+    has_picture: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         Result.kinds[cls.__name__] = cls
@@ -100,6 +101,8 @@ class Result:
         return {"text/plain": repr(self), "text/html": self._html()}
 
     def _html(self) -> str:
+        if not self.has_picture:
+            return f"<pre>{escape(repr(self))}</pre>"
         picture = base64.b64encode(self._picture("svg")).decode()
         return (
             f'<img alt="{escape(type(self).__name__)}" src="data:image/svg+xml;base64,{picture}"/>'
@@ -121,40 +124,31 @@ def load(path: str | Path) -> Any:
     path = Path(path)
     if path.suffix != ".json":
         raise ValueError(f"load reads the .json of a result; got {path.name!r}")
-    return _build(storage.Stored(*storage.loads(path.read_bytes(), path)), path)
+    kind, fields = storage.loads(path.read_bytes(), path)
+    try:
+        return _build(storage.Stored(kind, fields))
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} does not hold a whole result: {error}") from error
 
 
-def _build(value: Any, path: Path) -> Any:
-    """Turn what was read from ``path`` into result objects, from the inside out."""
+def _build(value: Any) -> Any:
+    """Turn what was read into result objects, from the inside out."""
     if isinstance(value, dict):
-        return {key: _build(item, path) for key, item in value.items()}
+        return {key: _build(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return tuple(_build(item, path) for item in value)
+        return tuple(_build(item) for item in value)
     if not isinstance(value, storage.Stored):
         return value
     kind = Result.kinds.get(value.kind)
     if kind is None:
-        raise ValueError(
-            f"{path} holds a {value.kind!r}, which this gradflow does not know; it knows {list(Result.kinds)}"
-        )
-    try:
-        return kind(**_build(value.fields, path))
-    except TypeError as error:
-        raise ValueError(f"{path} does not hold the fields of a {value.kind}: {error}") from error
-
-
-def quantile(values: np.ndarray, q: float) -> np.ndarray:
-    """Quantile over the first axis of (S, …) that leaves NaN out and gives NaN where nothing else is there."""
-    values = np.asarray(values, dtype=float)
-    found = np.full(values.shape[1:], np.nan)
-    some = ~np.all(np.isnan(values), axis=0) if len(values) else np.zeros(values.shape[1:], dtype=bool)
-    with np.errstate(invalid="ignore"):
-        found[some] = np.nanquantile(values[:, some], q, axis=0, method="linear")
-    return found if found.ndim else found[()]
+        raise ValueError(f"it is a {value.kind!r}, and this gradflow knows only {', '.join(Result.kinds)}")
+    return kind(**_build(value.fields))
 
 
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+            return False
         return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)

@@ -22,14 +22,14 @@ from gradflow.measure.tracing import QUANTITIES, trace, unwrap
 from gradflow.models import Identity, Network, NoShortcut, Scaled, duplicate
 from gradflow.models import share_weights as copy_weights
 from gradflow.results import Comparison, Trace
-from gradflow.seeding import seeded
+from gradflow.seeding import derived_seed, seeded
 
 Model = nn.Module | Callable[[], nn.Module]
 Loss = Callable[[Any, Tensor], Tensor]
 
 MEASURED = tuple(quantity for quantity in QUANTITIES if quantity not in ("update_ratio", "drift"))
-_DATA_SEED = 1 << 40
-"""Added to a seed for batches, so that they are independent of weights drawn with the same seed."""
+_BATCH, _TARGET = 1, 2
+"""Streams of random numbers beside that of the weights, which has the seed itself."""
 
 
 def compare(
@@ -70,22 +70,24 @@ def compare(
     """
     started = time.perf_counter()
     named = _named(plain, residual, models or {}, more_models)
-    _check(named, quantity, norm, repeats, mode, dtype)
+    _check(named, quantity, norm, repeats, mode, dtype, seed)
     given = _given(data)
     if given is None:
         gaussian((1,), batch=batch)  # refuses a bad batch before any work
     traces: dict[str, list[Trace]] = {name: [] for name in named}
     predicted: dict[str, np.ndarray] = {}
     for repeat in range(repeats):
-        networks = _prepare(named, seed + repeat, mode, dtype, share_weights, known=traces if repeat else None)
+        networks = _prepare(named, seed + repeat, mode, dtype, share_weights)
         if repeat == 0:
             predicted = _predictions(networks, quantity, norm, layers)
         task = _Task(networks, given, loss, batch, seed + repeat)
+        watched = {
+            name: trace(network, layers=layers, quantities=quantity, norm=norm) for name, network in networks.items()
+        }
         for name, network in networks.items():
-            watched = trace(network, layers=layers, quantities=quantity, norm=norm)
             with seeded(seed + repeat):
-                task.run(name, network, watched, backward=quantity not in FORWARD)
-            traces[name].append(watched.result)
+                task.run(name, network, watched[name], backward=quantity not in FORWARD)
+            traces[name].append(watched[name].result)
     facts = traces[next(iter(traces))][0].provenance
     return Comparison(
         traces={name: _joined(name, parts) for name, parts in traces.items()},
@@ -100,7 +102,7 @@ def compare(
             share_weights=share_weights,
             data="Gaussian" if given is None else "given",
             **{fact: facts[fact] for fact in ("batch", "dtype", "device")},
-            **task.loss_facts(),
+            **(task.loss_facts() if quantity not in FORWARD else {}),
         ),
     )
 
@@ -115,7 +117,13 @@ def _named(plain: Model, residual: Model, models: Mapping[str, Model], more: Map
 
 
 def _check(
-    named: Mapping[str, Model], quantity: str, norm: str, repeats: int, mode: str, dtype: torch.dtype | None
+    named: Mapping[str, Model],
+    quantity: str,
+    norm: str,
+    repeats: int,
+    mode: str,
+    dtype: torch.dtype | None,
+    seed: int,
 ) -> None:
     for name, model in named.items():
         if isinstance(model, nn.Module):
@@ -127,7 +135,9 @@ def _check(
                 )
         elif not callable(model):
             raise TypeError(f"{name} must be a torch.nn.Module or a function that builds one; got {model!r}")
-    if not isinstance(repeats, int) or repeats < 1:
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0; got seed={seed!r}")
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
         raise ValueError(f"repeats must be a whole number of at least 1; got repeats={repeats!r}")
     if quantity not in MEASURED:
         raise ValueError(f"quantity must be one of {', '.join(MEASURED)}; got {quantity!r}")
@@ -153,14 +163,13 @@ def _given(data: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 def _prepare(
-    named: Mapping[str, Model], seed: int, mode: str, dtype: torch.dtype | None, share: bool, known: object
+    named: Mapping[str, Model], seed: int, mode: str, dtype: torch.dtype | None, share: bool
 ) -> dict[str, nn.Module]:
     """The modules to measure: copies, or freshly built from one seed; in the wanted mode and dtype, weights shared."""
     networks: dict[str, nn.Module] = {}
     for name, model in named.items():
         network = model if isinstance(model, nn.Module) else _built(name, model, seed)
-        # A builder may hand out a model that somebody owns; the first repeat copies, and so can tell.
-        network = duplicate(unwrap(network)) if known is None else network
+        network = duplicate(unwrap(network))  # what a builder returns may be somebody's, too
         network.train(mode == "train")
         networks[name] = network if dtype is None else network.to(dtype)
     if share:
@@ -191,7 +200,7 @@ class _Task:
     ) -> None:
         first = next(iter(networks.values()))
         self.seed = seed
-        self.x, self.y = given or (gaussian(shape_for(first), batch=batch, seed=seed + _DATA_SEED), None)
+        self.x, self.y = given or (gaussian(shape_for(first), batch=batch, seed=derived_seed(seed, _BATCH)), None)
         self.loss = loss
 
     def run(self, name: str, network: nn.Module, watched: trace, *, backward: bool) -> None:
@@ -213,8 +222,8 @@ class _Task:
         if self.y is None:
             if not isinstance(output, Tensor):
                 raise TypeError(f"the model returns a {type(output).__name__}, so pass data=(x, y)")
-            self.y = gaussian(tuple(output.shape[1:]), batch=len(output), seed=self.seed + 2 * _DATA_SEED)
-        y = self.y.to(output.device) if isinstance(output, Tensor) else self.y
+            self.y = gaussian(tuple(output.shape[1:]), batch=len(output), seed=derived_seed(self.seed, _TARGET))
+        y = self.y.detach().to(output.device) if isinstance(output, Tensor) else self.y.detach()
         if self.loss is not None:
             return self.loss(output, y)
         return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y)
@@ -229,8 +238,9 @@ class _Task:
 
 
 def _like(x: Tensor, network: nn.Module) -> Tensor:
-    """x on the model's device and, if real, in its dtype."""
+    """A copy of x on the model's device and, if real, in its dtype."""
     parameter = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
+    x = x.detach().clone()  # a model may start with an in-place layer
     if parameter is None:
         return x
     return x.to(parameter.device, parameter.dtype if x.is_floating_point() else x.dtype)
@@ -257,16 +267,36 @@ def _predictions(networks: Mapping[str, nn.Module], quantity: str, norm: str, la
     return {name: profile for name, profile in found.items() if profile is not None}
 
 
+def _is_at_start(network: Network, init: str) -> bool:
+    """Whether the spread of every layer's weights is what its initialisation gives, within six standard errors."""
+    for layer in network.modules():
+        if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+            continue
+        weight = layer.weight
+        kernel = weight[0, 0].numel()
+        try:
+            variance, _ = theory.weight_variance(
+                init, weight.shape[1] * kernel, weight.shape[0] * (1 if init == "orthogonal" else kernel)
+            )
+        except ValueError:
+            return False
+        if abs(norms.rms(weight) ** 2 / variance - 1) > 6 * (2 / weight.numel()) ** 0.5:
+            return False
+    return True
+
+
 def predict(network: nn.Module) -> np.ndarray | None:
     """RMS of ∂loss/∂output of each weighted layer relative to the last one with a closed form, shape (L,), from theory.
 
-    None for networks that have no closed form; NaN for a conv stack's Linear head.
+    None for networks without a closed form and for weights that are no longer a draw of the network's initialisation;
+    NaN for a conv stack's Linear head.
     """
     built = getattr(network, "built_from", {})
     if (
         not isinstance(network, Network)
         or built.get("kind") not in ("fc", "conv")
         or built["placement"] != "preactivation"
+        or not _is_at_start(network, built["init"])
     ):
         return None
     shortcuts = [unit.shortcut for unit in network.units]

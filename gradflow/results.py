@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradflow.base import PICTURES, Result, count, load, number, quantile, text_table, unseen_note
+from gradflow.base import PICTURES, Result, count, load, number, text_table, unseen_note
+from gradflow.quantiles import quantile
 from gradflow.verdicts import Verdict, judge
 
 if TYPE_CHECKING:
@@ -289,11 +290,19 @@ class Study(Result):
             raise KeyError(f"no run with {wanted}; settings are {[dict(setting) for setting in self.settings]}")
         return found
 
+    def subset(self, **wanted: Any) -> Study:
+        """The part of the study whose settings agree with all keywords. Raises KeyError if there is none."""
+        histories = tuple(self.select(**wanted))
+        settings = tuple(one for one in self.settings if all(one.get(key) == value for key, value in wanted.items()))
+        return Study(settings=settings, histories=histories, provenance=self.provenance)
+
     def final(self, what: str = "test_error", **wanted: Any) -> np.ndarray:
         """The last value of a curve for each selected run, shape (runs,)."""
         return np.array([getattr(run, what)[-1] for run in self.select(**wanted)])
 
     def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
+        if not all({"depth", "kind"} <= setting.keys() for setting in self.settings):
+            raise ValueError("a study is drawn by depth and kind; this one has other settings: use to_frame()")
         from gradflow import plots
 
         return plots.error_by_depth(self, ax=ax, **keywords)
@@ -316,6 +325,8 @@ class Study(Result):
 class Table(Result):
     """Named columns of equal length, for numbers that are neither a trace nor a training run."""
 
+    has_picture = False
+
     columns: Mapping[str, np.ndarray | tuple[str, ...]]
 
     def __getitem__(self, column: str) -> Any:
@@ -332,6 +343,8 @@ class Table(Result):
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Panels(Result):
     """Several results drawn in one figure, by the name of their panel."""
+
+    has_picture = False
 
     parts: Mapping[str, Any]
 

@@ -24,3 +24,11 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(arrays)
+
+
+def derived_seed(seed: int, stream: int) -> int:
+    """A seed for one of several independent streams of random numbers that belong to ``seed``.
+
+    torch's CPU generator looks at the low 32 bits of a seed only, so adding a large number to it would change nothing.
+    """
+    return int(np.random.SeedSequence((seed, stream)).generate_state(1)[0])

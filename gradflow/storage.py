@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+_TAGS = ({"dtype", "shape", "array"}, {"float"}, {"kind", "fields"}, {"dict"})
 FORMAT = "gradflow-result"
 VERSION = 1
 
@@ -57,9 +58,11 @@ def loads(content: bytes, source: Path) -> tuple[str, dict[str, Any]]:
         raise ValueError(
             f"{source} has format version {version}; this gradflow reads up to {VERSION}: update gradflow to open it"
         )
-    return read["kind"], {
-        name: _decode(value) for name, value in read.items() if name not in ("format", "version", "kind")
-    }
+    try:
+        fields = {name: _decode(value) for name, value in read.items() if name not in ("format", "version", "kind")}
+        return str(read["kind"]), fields
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source} is a damaged gradflow result: {error!r}") from error
 
 
 def _encode(value: Any) -> Any:
@@ -73,12 +76,14 @@ def _encode(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if isinstance(value, dict):
-        return {str(key): _encode(item) for key, item in value.items()}
+        encoded = {str(key): _encode(item) for key, item in value.items()}
+        # A user's names must not be taken for one of ours.
+        return {"dict": list(encoded.items())} if encoded.keys() in _TAGS else encoded
     if isinstance(value, (tuple, list)):
         return [_encode(item) for item in value]
     if hasattr(value, "stored"):
         kind, fields = value.stored()
-        return {"kind": kind, "fields": _encode(fields)}
+        return {"kind": kind, "fields": [[name, _encode(item)] for name, item in fields.items()]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"a result can hold arrays, numbers, text, dicts and tuples; got {type(value).__name__}")
@@ -98,7 +103,9 @@ def _decode(value: Any) -> Any:
     if value.keys() == {"float"}:
         return float(value["float"])
     if value.keys() == {"kind", "fields"}:
-        return Stored(value["kind"], _decode(value["fields"]))
+        return Stored(value["kind"], {name: _decode(item) for name, item in value["fields"]})
+    if value.keys() == {"dict"}:
+        return {key: _decode(item) for key, item in value["dict"]}
     return {key: _decode(item) for key, item in value.items()}
 
 

@@ -50,7 +50,7 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.word == "unknown":
-            return f"no verdict: fewer than two of {self.layers} layers have a gradient that is finite and not zero"
+            return f"no verdict: too few of {self.layers} layers have a gradient that is finite and not zero"
         start = "holds steady" if self.word == "steady" else self.word
         change = f"× {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers} layers"
         text = f"{start} toward the input: {change}"
@@ -74,15 +74,14 @@ def judge(values: np.ndarray, dtype: str = "float32") -> Verdict:
         return Verdict("unknown", math.nan, math.nan, *counts)
     first, last = usable[0], usable[-1]
     decades = float(np.log10(values[first]) - np.log10(values[last]))
-    factor = 10 ** (decades / (last - first))
-    if np.any(values[:first] == 0):
-        word = "vanishes"
-    elif np.any(np.isinf(values)):
-        word = "explodes"
-    elif abs(decades) < STEADY_DECADES:
-        word = "steady"
-    else:
-        word = "vanishes" if decades < 0 else "explodes"
+    with np.errstate(over="ignore"):
+        factor = float(np.power(10.0, decades / (last - first)))
+    word = "steady" if abs(decades) < STEADY_DECADES else "vanishes" if decades < 0 else "explodes"
+    lost = values[:first]  # nearer the input than anything that could be measured
+    if np.any(lost == 0) or np.any(np.isinf(lost)):
+        word = "vanishes" if np.any(lost == 0) else "explodes"
+        if np.any(np.isinf(lost)) == np.any(lost == 0) or (decades < 0) != (word == "vanishes"):
+            return Verdict("unknown", math.nan, math.nan, *counts)
     return Verdict(word, factor, decades, *counts)
 
 

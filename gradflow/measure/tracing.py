@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -95,6 +96,19 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._recorder is not None:
             self._recorder.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Look away inside the block, for example while the model is evaluated."""
+        recorder = self._recorder
+        if recorder is None:
+            raise RuntimeError("nothing to pause yet: use `with trace(model) as watched:`")
+        was_active, recorder.active = recorder.active, False
+        was_recording, recorder.recording = recorder.recording, False
+        try:
+            yield
+        finally:
+            recorder.active, recorder.recording = was_active, was_recording
 
     @property
     def result(self) -> Trace:

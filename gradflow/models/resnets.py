@@ -42,9 +42,9 @@ def resnet(
         raise ValueError(
             f"depth must be 6n+2 (8, 14, 20, …, 110); got depth={depth}; nearest are {near[0]} and {near[1]}"
         )
-    check_choice("version", version, (1, 2))  # type: ignore[arg-type]
+    check_choice("version", version, (1, 2))
     check_choice("option", option, OPTIONS)
-    for name, count in (("width", width), ("in_channels", in_channels), ("num_classes", num_classes)):
+    for name, count in (("width", width), ("in_channels", in_channels), ("num_classes", num_classes), ("size", size)):
         check_count(name, count)
     check_init(init)
 

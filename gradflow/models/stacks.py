@@ -36,11 +36,12 @@ def fc_stack(
     "preactivation" (He16 Fig. 4e) has the closed forms of :mod:`gradflow.theory`. Raises ValueError for arguments that
     do not fit.
     """
-    n_in, n_out = in_features or width, out_features or width
+    n_in = width if in_features is None else in_features
+    n_out = width if out_features is None else out_features
     return _stack(
         "fc",
         nn.Linear,
-        OrderedDict(fc=nn.Linear(width, n_out)),
+        lambda: OrderedDict(fc=nn.Linear(width, n_out)),
         (n_in,),
         shortcut,
         depth=depth,
@@ -78,7 +79,7 @@ def conv_stack(
     return _stack(
         "conv",
         partial(nn.Conv2d, kernel_size=3, padding=1, bias=not norm),
-        OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(channels, num_classes)),
+        lambda: OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(channels, num_classes)),
         (in_channels, size, size),
         shortcut,
         depth=depth,
@@ -100,6 +101,7 @@ def textbook_fc(*, skip: bool = False, width: int = 8, activation: str = "relu")
     With ``skip`` the output of FC1/ReLU1 is added to the input of FC4. Initialised as PyTorch does.
     """
     check_choice("activation", activation, tuple(ACTIVATIONS))
+    check_count("width", width)
 
     def layers(*numbers: int) -> nn.Sequential:
         parts: OrderedDict[str, nn.Module] = OrderedDict()
@@ -119,28 +121,27 @@ def textbook_fc(*, skip: bool = False, width: int = 8, activation: str = "relu")
 def _stack(
     kind: str,
     layer: Callable[[int, int], Any],
-    end: OrderedDict[str, nn.Module],
+    make_end: Callable[[], OrderedDict[str, nn.Module]],
     input_shape: tuple[int, ...],
     shortcut: ShortcutChoice,
     **arguments: Any,
 ) -> Network:
-    """Stem, units and head of one kind of layer; ``end`` is what the head does behind its activation."""
+    """Stem, units and head of one kind of layer; ``make_end`` gives what the head does behind its activation."""
     depth, width, span = (arguments[name] for name in ("depth", "width", "span"))
     activation, norm, placement = (arguments[name] for name in ("activation", "norm", "placement"))
     check_count("depth", depth, least=2)
-    for name in ("width", "span"):
-        check_count(name, arguments[name])
+    for name in ("width", "span", "in_features", "out_features", "size"):
+        check_count(name, arguments.get(name, 1))
     check_choice("activation", activation, tuple(ACTIVATIONS))
     check_choice("placement", placement, PLACEMENTS)
     check_init(arguments["init"])
 
     first = layer(input_shape[0], width)
-    stem, head = OrderedDict({kind: first}), end
+    stem, head = OrderedDict({kind: first}), make_end()
     if placement == "original":
         stem.update(activate(activation, width, like=first, norm=norm))
     else:
-        head = activate(activation, width, like=first, norm=norm)
-        head.update(end)
+        head = OrderedDict([*activate(activation, width, like=first, norm=norm).items(), *head.items()])
     lengths = [span] * ((depth - 2) // span) + [(depth - 2) % span] * bool((depth - 2) % span)
     units = [
         make_unit(

@@ -143,10 +143,10 @@ def width_out(weight: nn.Linear | nn.Conv2d) -> int:
     return weight.out_channels if isinstance(weight, nn.Conv2d) else weight.out_features
 
 
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     """Raise ValueError that lists the choices unless ``value`` is one of them."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {name}={value!r}")
 
 
 def check_count(name: str, value: object, least: int = 1) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import axes_or_new, look, number_layers, tint
+from gradflow.plots.look import axes_or_new, look_of, number_layers, tint
 
 if TYPE_CHECKING:
     from gradflow.results import History, Study
@@ -22,9 +22,9 @@ def learning_curves(history: History, *, ax: Axes | None = None, **keywords: Any
     ax = axes_or_new(ax)
     for place, curve in enumerate(("train_error", "test_error")):
         ax.plot(
-            history.epoch, 100 * getattr(history, curve), **{**look(place).line(), "label": text(curve), **keywords}
+            history.epoch, 100 * getattr(history, curve), **{**look_of(place).line(), "label": text(curve), **keywords}
         )
-    ax.set(xlabel=text("epoch"), ylim=(0, None))
+    ax.set(xlabel=text("epoch"), ylabel=text("error"), ylim=(0, None))
     ax.legend()
     return ax
 
@@ -38,7 +38,7 @@ def error_curves(
     """
     ax = axes_or_new(ax)
     for kind in KINDS:
-        style = look(KINDS.index(kind))
+        style = look_of(KINDS.index(kind))
         for place, depth in enumerate(depths(study, kind=kind, **wanted)):
             runs = study.select(kind=kind, depth=depth, **wanted)
             curves = 100 * np.array([getattr(run, curve) for run in runs])
@@ -69,19 +69,14 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
     for kind in KINDS:
         present = depths(study, kind=kind)
         values = [np.array([run.steps_to(error) for run in study.select(kind=kind, depth=depth)]) for depth in present]
-        reached = [np.isfinite(np.median(value)) for value in values]
-        _points_by_depth(
-            ax,
-            present,
-            [np.minimum(v, budget) if ok else np.array([np.nan]) for v, ok in zip(values, reached, strict=True)],
-            kind,
-            keywords,
-        )
-        never, height = np.flatnonzero(np.logical_not(reached)), budget * 1.06
-        ax.plot(never, np.full(len(never), height), "^", color=look(KINDS.index(kind)).color, clip_on=False)
+        reached = [np.minimum(value, budget) if np.isfinite(np.median(value)) else None for value in values]
+        _points_by_depth(ax, present, reached, kind, keywords)
+        never, height = np.flatnonzero([value is None for value in reached]), budget * 1.06
+        ax.plot(never, np.full(len(never), height), "^", color=look_of(KINDS.index(kind)).color, clip_on=False)
         for place in never:
             beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 6}
-            ax.annotate(text("never", budget=int(budget)), (place, height), (-4, 0), **beside)
+            note = ax.annotate(text("never", budget=int(budget)), (place, height), (-4, 0), **beside)
+            note.set_in_layout(False)
     ax.set(ylabel=text("steps_to", percent=100 * error), ylim=(0, budget * 1.15))
     return ax
 
@@ -93,7 +88,7 @@ def drift_by_layer(history: History, *, ax: Axes | None = None, steps: Sequence[
         raise ValueError('this history has no drift; record it with fit(..., trace_every=1, quantities=("drift",))')
     drift = history.trace["drift"]
     layers = np.arange(1, drift.shape[1] + 1)
-    color = keywords.pop("color", look(1).color)
+    color = keywords.pop("color", look_of(1).color)
     for place, step in enumerate(steps):
         row = drift[int(np.flatnonzero(history.traced_steps == step)[0])]
         strength = 0.35 + 0.65 * (place + 1) / len(steps)
@@ -112,14 +107,15 @@ def depths(study: Study, **wanted: Any) -> list[int]:
 
 
 def _points_by_depth(
-    ax: Axes, present: list[int], values: list[np.ndarray], kind: str, keywords: dict[str, Any]
+    ax: Axes, present: list[int], values: Sequence[np.ndarray | None], kind: str, keywords: dict[str, Any]
 ) -> None:
-    """Median and range of each depth, the depths at equal distances."""
-    middle = np.array([np.median(value) for value in values])
-    spread = [middle - [value.min() for value in values], [value.max() for value in values] - middle]
+    """Median and range of each depth, the depths at equal distances; None leaves a depth out."""
     shift = -0.06 if kind == "plain" else 0.06
-    shown = {**look(KINDS.index(kind)).line(), "label": text(kind), **keywords}
-    ax.errorbar(np.arange(len(present)) + shift, middle, yerr=spread, elinewidth=0.8, capsize=2, **shown)
+    places = np.array([place for place, value in enumerate(values) if value is not None])
+    runs = [value for value in values if value is not None]
+    middle, low, high = (np.array([measure(value) for value in runs]) for measure in (np.median, np.min, np.max))
+    shown = {**look_of(KINDS.index(kind)).line(), "label": text(kind), **keywords}
+    ax.errorbar(places + shift, middle, yerr=[middle - low, high - middle], elinewidth=0.8, capsize=2, **shown)
     ax.set_xticks(range(len(present)), [str(depth) for depth in present])
     ax.set_xlabel(text("depth"))
     ax.grid(axis="x", visible=False)

@@ -10,13 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from gradflow.plots.labels import norm_of, text
-from gradflow.plots.look import INK, THEORY, axes_or_new, look, number_layers, tint
+from gradflow.plots.look import INK, THEORY, axes_or_new, look_of, number_layers, tint
+from gradflow.quantiles import quantile
 from gradflow.verdicts import smallest_subnormal
 
 if TYPE_CHECKING:
     from gradflow.results import Comparison, Table, Trace
 
 FACTOR_TICKS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0)
+_LINEAR = ("dead", "saturation", "update_ratio")
 MARKERS_UP_TO = 24
 """More layers than this are drawn as a line with every n-th marker, so that dashes stay visible."""
 
@@ -32,12 +34,13 @@ def gradient_flow(comparison: Comparison, *, ax: Axes | None = None, theory: boo
     for place, (name, trace) in enumerate(comparison.traces.items()):
         layers = np.arange(1, len(trace.layers) + 1)
         x = layers if len(counts) == 1 else (layers - 1) / max(len(layers) - 1, 1)
-        keywords_here = {**look(place).line(), "label": text(name), "zorder": 3 + place, **keywords}
+        keywords_here = {**look_of(place).line(), "label": text(name), "zorder": 3 + place, **keywords}
         _norm_line(ax, x, trace, comparison.quantity, keywords_here)
         if theory and name in comparison.theory:
             _theory_line(ax, x, trace.median(comparison.quantity), comparison.theory[name], place == 0)
     _log_norm_axis(ax, norm_of(comparison.norm, comparison.quantity))
-    _mark_lost(ax, comparison.traces, comparison.quantity, len(counts) == 1)
+    colored = [(trace, look_of(place).color) for place, trace in enumerate(comparison.traces.values())]
+    _mark_lost(ax, colored, comparison.quantity, len(counts) == 1)
     ax.set_xlabel(text("layer" if len(counts) == 1 else "relative_depth"))
     if len(counts) == 1:
         number_layers(ax, counts.pop())
@@ -50,10 +53,10 @@ def trace_lines(trace: Trace, *, ax: Axes | None = None, quantity: str | None = 
     ax = axes_or_new(ax)
     quantity = quantity or trace.quantities[0]
     x = np.arange(1, len(trace.layers) + 1)
-    _norm_line(ax, x, trace, quantity, {**look(1).line(), **keywords})
-    if quantity not in ("dead", "saturation", "update_ratio"):
+    _norm_line(ax, x, trace, quantity, {**look_of(1).line(), **keywords})
+    if quantity not in _LINEAR:
         _log_norm_axis(ax, "")
-        _mark_lost(ax, {"": trace}, quantity, True)
+        _mark_lost(ax, [(trace, look_of(1).color)], quantity, True)
     ax.set(xlabel=text("layer"), ylabel=norm_of(trace.norm, quantity))
     number_layers(ax, len(trace.layers))
     return ax
@@ -68,7 +71,7 @@ def relative_norms(traces: Mapping[str, Trace], quantity: str, *, ax: Axes | Non
         ax.plot(
             np.arange(1, len(values) + 1),
             values / values[-1],
-            **{**look(place).line(), "label": text(norm), **keywords},
+            **{**look_of(place).line(), "label": text(norm), **keywords},
         )
     _log_norm_axis(ax, text("relative_norm"))
     ax.set_xlabel(text("layer"))
@@ -85,7 +88,7 @@ def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> A
         y = activations.index(activation) + (place - (len(inits) - 1) / 2) * 0.16
         middle, low, high = (table[column][row] for column in ("measured", "low", "high"))
         ax.plot([table["predicted"][row]] * 2, [y - 0.075, y + 0.075], color=INK, linewidth=1.6, solid_capstyle="butt")
-        shown = {**look(place).line(), "linestyle": "none", "zorder": 4, **keywords}
+        shown = {**look_of(place).line(), "linestyle": "none", "zorder": 4, **keywords}
         ax.errorbar(middle, y, xerr=[[middle - low], [high - middle]], elinewidth=0.7, **shown)
     ax.set_xscale("log")
     ax.set_yticks(range(len(activations)), activations)
@@ -99,7 +102,7 @@ def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> A
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.axvline(1, color=INK, linewidth=0.8, zorder=1)
     handles = [
-        ax.plot([], [], **{**look(place).line(), "linestyle": "none"}, label=init)[0]
+        ax.plot([], [], **{**look_of(place).line(), "linestyle": "none"}, label=init)[0]
         for place, init in enumerate(inits)
     ]
     handles.append(
@@ -114,15 +117,14 @@ def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> A
 def _norm_line(ax: Axes, x: np.ndarray, trace: Trace, quantity: str, keywords: dict[str, Any]) -> None:
     """The median as a line through the body of a network, its other layers as single markers, and the quartile band."""
     values, body = np.where(trace.median(quantity) > 0, trace.median(quantity), np.nan), trace.body
-    if quantity in ("dead", "saturation", "update_ratio"):
+    linear = quantity in _LINEAR
+    if linear:
         values = trace.median(quantity)
     if trace.steps > 1:
-        low, high = (np.quantile(trace[quantity], q, axis=0) for q in (0.25, 0.75))
-        pale = tint(keywords["color"])
-        shown = body & (low > 0) if quantity not in ("update_ratio",) else body
-        ax.fill_between(
-            x[shown], low[shown], high[shown], color=pale, linewidth=0, zorder=keywords.get("zorder", 3) - 1.5
-        )
+        low, high = (quantile(trace[quantity], q) for q in (0.25, 0.75))
+        band = {"color": tint(keywords["color"]), "linewidth": 0, "zorder": keywords.get("zorder", 3) - 1.5}
+        shown = body & np.isfinite(low) & np.isfinite(high) & ((low > 0) | linear)
+        ax.fill_between(x, low, high, where=shown, **band)
     every = max(1, -(-int(body.sum()) // MARKERS_UP_TO))
     ax.plot(x[body], values[body], markevery=every, **keywords)
     if not body.all():
@@ -137,14 +139,13 @@ def _theory_line(ax: Axes, x: np.ndarray, measured: np.ndarray, relative: np.nda
     )
 
 
-def _mark_lost(ax: Axes, traces: Mapping[str, Trace], quantity: str, numbered: bool) -> None:
+def _mark_lost(ax: Axes, traces: Sequence[tuple[Trace, str]], quantity: str, numbered: bool) -> None:
     """Triangles at the dtype's smallest number for zeros, crosses at the top for what is not finite."""
-    for place, trace in enumerate(traces.values()):
+    for trace, color in traces:
         values = trace.median(quantity)
         layers = np.arange(len(values))
         x = layers + 1 if numbered else layers / max(len(layers) - 1, 1)
         zero, lost = values == 0, ~np.isfinite(values)
-        color = look(place).color
         if zero.any():
             floor = smallest_subnormal(trace.dtype)
             ax.plot(x[zero], np.full(zero.sum(), floor), "v", color=color, label=text("underflow"), clip_on=False)

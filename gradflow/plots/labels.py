@@ -9,6 +9,7 @@ ENGLISH: dict[str, str] = {
     "epoch": "epoch",
     "depth": "depth (weighted layers)",
     "step": "optimiser step",
+    "error": "error (%)",
     "train_error": "training error (%)",
     "test_error": "test error (%)",
     "steps_to": "optimiser steps",
@@ -81,7 +82,7 @@ ENGLISH: dict[str, str] = {
     ),
     "caption:init-theory": (
         "Factor by which the RMS of ∂loss/∂output changes per layer toward the input, in plain stacks of {depth} "
-        "Linear layers of width {width}: markers measured (median of {seeds} seeds, whiskers quartiles, float64, B = "
+        "Linear layers of width {width}: markers measured (median of {seeds} seeds, whiskers their range, float64, B = "
         "32), bars mean field theory. They differ by {middle:.1f} % in the median and by {largest:.1f} % at most "
         "({where}): theory is exact for infinite width only. The loss is the product of the output with fixed N(0,1) "
         "numbers; a squared error, whose gradient contains the output itself, is not independent of the weights and "

@@ -52,14 +52,14 @@ THEORY: dict[str, Any] = {"color": "#333333", "linestyle": (0, (1, 1.2)), "linew
 INK = "#333333"
 
 
-def look(place: int) -> Look:
+def look_of(place: int) -> Look:
     """The look of the model at a place in the legend; the first is the plain one."""
     return LOOKS[place % len(LOOKS)]
 
 
 def model_color(name: str) -> str:
     """The colour of the plain or of the residual net."""
-    return look(0 if name == "plain" else 1).color
+    return look_of(0 if name == "plain" else 1).color
 
 
 def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,8 @@ def fit(
         watched = trace(model, layers=layers, quantities=quantities, every=trace_every)
     shuffle = torch.Generator().manual_seed(seed)
     bar = tqdm(total=recipe.epochs, desc=recipe.name, unit="epoch", disable=not progress)
-    with seeded(seed), watched or nullcontext(), bar:
+    with seeded(seed), watched or nullcontext(), bar, ExitStack() as at_the_end:
+        at_the_end.callback(model.train, was_training)
         for epoch in range(1, recipe.epochs + 1):
             model.train()
             for chosen in torch.randperm(len(x), generator=shuffle).split(recipe.batch):
@@ -66,19 +67,20 @@ def fit(
                 loss = F.cross_entropy(model(x[chosen]), y[chosen])
                 loss.backward()
                 optimizer.step()
+                rate = float(optimizer.param_groups[0]["lr"])
                 scheduler.step()
-            rates.append(float(optimizer.param_groups[0]["lr"]))
+            rates.append(rate)
             bar.update()
             if epoch % evaluate_every and epoch != recipe.epochs:
                 continue
-            curves.append(_evaluate(model, (x, y), test))
+            with watched.paused() if watched is not None else nullcontext():
+                curves.append(_evaluate(model, (x, y), test))
             epochs.append(epoch)
             if not np.isfinite(curves[-1][0]):
                 raise FloatingPointError(
                     f"the training loss is {curves[-1][0]} after epoch {epoch}; try a smaller lr than {recipe.lr}"
                 )
             bar.set_postfix(loss=f"{curves[-1][0]:.3f}", test_error=f"{curves[-1][3]:.1%}")
-    model.train(was_training)
     train_loss, train_error, test_loss, test_error = np.array(curves).T
     return History(
         epoch=np.array(epochs),
@@ -111,7 +113,14 @@ def _checked(data: Any) -> tuple[Samples, Samples]:
         raise TypeError(
             "data must be ((x, y), (x, y)) of tensors for train and test, e.g. gradflow.data.digits()"
         ) from error
-    if len(x) != len(y) or len(x_test) != len(y_test) or not len(x) or not len(x_test) or y.is_floating_point():
+    if (
+        len(x) != len(y)
+        or len(x_test) != len(y_test)
+        or not len(x)
+        or not len(x_test)
+        or y.is_floating_point()
+        or y_test.is_floating_point()
+    ):
         raise ValueError(f"each set needs inputs and as many integer labels; got shapes {shapes} and labels {y.dtype}")
     return (x, y), (x_test, y_test)
 

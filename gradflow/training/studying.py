@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,32 +19,39 @@ from gradflow.seeding import seeded
 from gradflow.training.fitting import fit
 from gradflow.training.recipes import Recipe, lecture_digits
 
+Grid = Mapping[str, Sequence[Any]]
+
+_OF_RECIPE = {field.name for field in dataclasses.fields(Recipe)}
+_OF_FIT = {"evaluate_every", "trace_every", "quantities", "layers"}
+
 
 def study(
     build: Callable[..., nn.Module],
-    grid: Mapping[str, Sequence[Any]],
+    grid: Grid | Sequence[Grid],
     data: Split | tuple[Samples, Samples],
     recipe: Recipe = lecture_digits,
     *,
     jobs: int = 1,
     threads: int = 1,
     progress: bool = True,
-    **fit_options: Any,
 ) -> Study:
-    """Train ``build(**setting)`` for every setting of a grid, for example depth × kind × seed.
+    """Train one network for every setting of a grid, for example depth × kind × seed.
 
-    grid: values by name, e.g. ``{"depth": (8, 20), "kind": ("plain", "residual"), "seed": (0, 1, 2)}``. "seed" is not
-    passed to ``build``: it seeds the weights and the order of the batches (0 if absent). jobs: processes side by side;
-    threads: torch threads of each, recorded because they decide the last bits of the numbers. Further options go to
-    :func:`gradflow.fit`. Raises ValueError for an empty grid, and what ``build`` and ``fit`` raise.
+    grid: values by name, e.g. ``{"depth": (8, 20), "kind": ("plain", "residual"), "seed": (0, 1, 2)}``, or several such
+    grids one after the other. Names of the recipe's fields (epochs, lr, …) change the recipe; those of options of
+    :func:`gradflow.fit` (evaluate_every, trace_every, quantities, layers) go there; "seed" seeds the weights and the
+    order of the batches; all others go to ``build``. jobs: processes side by side; threads: torch threads of each,
+    recorded because they decide the last bits of the numbers. Raises ValueError for an empty grid, and what ``build``
+    and ``fit`` raise.
     """
-    if not grid or not all(len(values) for values in grid.values()):
-        raise ValueError(f"grid needs at least one value for each name; got {dict(grid)}")
-    settings = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    grids = [grid] if isinstance(grid, Mapping) else list(grid)
+    if not grids or not all(one and all(len(values) for values in one.values()) for one in grids):
+        raise ValueError(f"grid needs at least one value for each name; got {grid!r}")
+    settings = [dict(zip(one, values, strict=True)) for one in grids for values in itertools.product(*one.values())]
     started = time.perf_counter()
-    with tqdm(total=len(settings), desc="study", unit="run", disable=not progress) as bar:
+    with tqdm(total=len(settings), desc="study", unit="run", leave=False, disable=not progress) as bar:
         histories = []
-        for history in _runs(build, settings, data, recipe, jobs, threads, fit_options):
+        for history in _runs(build, settings, data, recipe, jobs, threads):
             histories.append(history)
             bar.update()
     return Study(
@@ -60,15 +68,14 @@ def _runs(
     recipe: Recipe,
     jobs: int,
     threads: int,
-    options: dict[str, Any],
 ) -> Any:
     """The histories in the order of the settings, as they are finished."""
     if jobs == 1:
-        return (_run(build, setting, data, recipe, threads, options) for setting in settings)
+        return (_run(build, setting, data, recipe, threads) for setting in settings)
     from joblib import Parallel, delayed
 
     return Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_run)(build, setting, data, recipe, threads, options) for setting in settings
+        delayed(_run)(build, setting, data, recipe, threads) for setting in settings
     )
 
 
@@ -78,16 +85,17 @@ def _run(
     data: Split | tuple[Samples, Samples],
     recipe: Recipe,
     threads: int,
-    options: dict[str, Any],
 ) -> History:
     """One training run with its own seed and number of threads."""
-    arguments = dict(setting)
-    seed = arguments.pop("seed", 0)
+    seed = setting.get("seed", 0)
+    changes = {name: value for name, value in setting.items() if name in _OF_RECIPE}
+    options = {name: value for name, value in setting.items() if name in _OF_FIT}
+    arguments = {name: setting[name] for name in setting.keys() - changes.keys() - options.keys() - {"seed"}}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with seeded(seed):
             model = build(**arguments)
-        return fit(model, data, recipe, seed=seed, progress=False, **options)
+        return fit(model, data, dataclasses.replace(recipe, **changes), seed=seed, progress=False, **options)
     finally:
         torch.set_num_threads(before)

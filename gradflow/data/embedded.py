@@ -28,8 +28,9 @@ def digits(*, flat: bool = False) -> Split:
     Images (N, 1, 8, 8), or (N, 64) if ``flat``, with mean 0 and standard deviation 1 over the training set; the split
     keeps the share of each digit.
     """
-    train, test = _load()
-    return Split((train[0].flatten(1), train[1]), (test[0].flatten(1), test[1])) if flat else Split(train, test)
+    # Copies, so that nobody's in-place change reaches the next caller.
+    (x, y), (x_test, y_test) = ((inputs.clone(), labels.clone()) for inputs, labels in _load())
+    return Split((x.flatten(1), y), (x_test.flatten(1), y_test)) if flat else Split((x, y), (x_test, y_test))
 
 
 @cache

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def quantile(values: np.ndarray, q: float) -> np.ndarray:
-    """Quantile over the first axis of (S, …) that leaves NaN out, keeps infinities, and is NaN where nothing is left."""
+    """Quantile over the first axis of (S, …) without NaN, infinities kept; NaN where nothing is left."""
     ordered = np.sort(np.asarray(values, dtype=float), axis=0)
     present = np.sum(~np.isnan(ordered), axis=0)
     if not len(ordered):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -142,6 +142,7 @@ def test_rows_of_very_different_size(exponents: list[float], width: int, norm: s
 
 
 @settings(max_examples=40, deadline=None)
+@example([sys.float_info.max] * 3)
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 @pytest.mark.parametrize("norm", NORMS)
 def test_any_float64_vector(norm: str, values: list[float]) -> None:

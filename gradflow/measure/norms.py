@@ -30,7 +30,7 @@ PIECE = 1 << 14
 LEAST, MOST = 1e-30, 1e36
 """A sum of n squares is safe between LEAST·n and MOST: none overflows, and those under 1e-38 are too small to
 matter."""
-LIFT = 2.0**100
+LIFT = 2.0**90
 """Multiplied by this, which is exact, every float32 whose square was too small has a safe square; divided, too
 large."""
 EXPONENTS = (-1021, 1023)
@@ -89,6 +89,8 @@ def measure(x: Tensor, norm: str = "rms") -> Reading:
     if size == 0:
         return Reading(math.nan, 0, 0)
     values, order, divisor = _plain(x), _ORDER[norm], _divisor(norm, size)
+    if not values.numel():
+        return Reading(0.0, size, 0)  # a sparse tensor without entries
     if not values.is_cpu:
         value = _on_device(values, order, divisor)
         return Reading(value, size, torch.isfinite(values).logical_not().sum())
@@ -174,7 +176,8 @@ def _on_device(x: Tensor, order: float, divisor: float) -> Tensor:
     largest = vector_norm(x, ord=math.inf)
     exponent = torch.where(torch.isfinite(largest), torch.frexp(largest).exponent, 0)
     scale = torch.ldexp(torch.ones_like(largest), exponent.clamp(*EXPONENTS))
-    return vector_norm(x / scale, ord=order) / divisor * scale
+    value = vector_norm(x / scale, ord=order) / divisor * scale
+    return value if divisor == 1 else torch.minimum(value, largest)  # a mean is no larger, whatever rounding says
 
 
 def _on_cpu(x: Tensor, order: float, divisor: float) -> float:
@@ -185,7 +188,8 @@ def _on_cpu(x: Tensor, order: float, divisor: float) -> float:
             return largest
         low, high = EXPONENTS
         scale = math.ldexp(1.0, min(max(math.frexp(largest)[1], low), high))
-        return _join((float(vector_norm(part / scale, ord=order)) for part in _chunks(x)), order) / divisor * scale
+        total = _join((float(vector_norm(part / scale, ord=order)) for part in _chunks(x)), order)
+        return total * scale if divisor == 1 else min(total / divisor * scale, largest)
     if x.dtype == torch.float32 and order == 2:
         return _length(_in_memory_order(x).numpy()) / divisor
     return _join((float(vector_norm(part, ord=order, dtype=torch.float64)) for part in _chunks(x)), order) / divisor
@@ -224,11 +228,13 @@ def _join(parts: Iterable[float], order: float) -> float:
 
 
 def _in_memory_order(x: Tensor) -> Tensor:
-    """The elements as a vector in the order they lie in memory, where a norm may read them without a copy."""
+    """The elements as a contiguous vector, in the order they lie in memory where that saves a copy."""
+    if x.is_neg():
+        x = x.resolve_neg()
     if x.is_contiguous():
         return x.view(-1)
     by_stride = sorted(range(x.dim()), key=x.stride, reverse=True)
-    return x.permute(by_stride).reshape(-1)
+    return x.permute(by_stride).reshape(-1).contiguous()
 
 
 def _count_nonfinite(x: Tensor) -> int:

@@ -104,13 +104,13 @@ def read_output(
 
 
 def _standard_deviation(module: nn.Module, output: Tensor) -> norms.Reading:
-    values = output if output.dtype == torch.float64 or output.device.type == "mps" else output.double()
+    values = output.to(torch.complex128 if output.is_complex() else torch.float64)
     # Centred first, then measured safely: the variance of 1e-25 would underflow.
     return norms.measure(values - values.mean(), "rms")
 
 
 def _dead(module: nn.Module, output: Tensor) -> norms.Reading | None:
-    if output.dim() < 2:
+    if output.dim() < 2 or output.is_complex():
         return None
     units = 1 if output.dim() >= 4 or isinstance(module, _CHANNELS_FIRST) else output.dim() - 1
     silent = (output <= 0).movedim(units, 0).flatten(1).all(1)

@@ -17,6 +17,10 @@ OF_WEIGHTS = ("weight_grad", "weight", "update_ratio", "drift")
 """Quantities of a layer's weights, the same for every call of the layer."""
 
 
+_OWN_NORM = {"dead": "mean_abs", "saturation": "mean_abs", "activation_std": "rms"}
+"""How the readings of several tensors make one, for quantities that are no norm of the trace's choice."""
+
+
 class Step:
     """What one backward pass (or one forward call) showed: for each reading the layer, the call (from 1) and the
     sample."""
@@ -75,9 +79,8 @@ def assemble(
     for s, step in enumerate(steps):
         for (layer, call, quantity), samples in _grouped(step).items():
             row, column = place[layer, call], columns[quantity]
-            values[s, row, column] = norms.combine(
-                [(float(one.reading.value), one.reading.size) for one in samples], norm
-            )
+            parts = [(float(one.reading.value), one.reading.size) for one in samples]
+            values[s, row, column] = norms.combine(parts, _OWN_NORM.get(quantity, norm))
             nonfinite[s, row, column] = sum(one.reading.nonfinite for one in samples)
             sizes[row, column] = sum(one.reading.size for one in samples)
             dtype = str(samples[0].dtype).removeprefix("torch.")

@@ -8,6 +8,7 @@ What a backward pass showed is gathered by call and becomes one step when the pa
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -61,6 +62,9 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
     scaler: the GradScaler in use; gradients are then divided by its scale.
     every: record only every n-th step, the first included.
 
+    A weight used in several segments under reentrant checkpointing gets its gradient in parts, and ``weight_grad`` is
+    then the norm of the parts taken side by side, not of their sum; ``use_reentrant=False`` has no such limit.
+
     Nothing in the model changes; all hooks are gone after the block, also when it raises. Frozen and unused layers give
     NaN, or are listed as ``unseen``. Raises ValueError or TypeError before any work for arguments that cannot be used.
     """
@@ -81,7 +85,7 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
         norms.check_norm(norm)
         if scaler is not None and not hasattr(scaler, "get_scale"):
             raise TypeError(f"scaler must be a torch.amp.GradScaler; got {type(scaler).__name__}")
-        if not isinstance(every, int) or every < 1:
+        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise ValueError(f"every must be a whole number of at least 1; got {every!r}")
         self._options = Options(_checked(quantities, self._modules), norm, histograms, scaler, every)
         self._recorder: _Recorder | None = None
@@ -125,9 +129,7 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
             self._options.quantities,
             norm=self._options.norm,
             histograms=self._options.histograms,
-            provenance=describe(
-                self._model, batch=next((layer.shape[0] for layer in recorder.layers if layer.shape), None)
-            ),
+            provenance=recorder.provenance or describe(self._model),
         )
 
     @property
@@ -183,6 +185,7 @@ class _Layer:
         self.at_start: list[Tensor] = []
         self.before: list[Tensor] = []
         self.started: _Call | None = None
+        self.without_grad: list[_Call] = []
         self.shape: tuple[int, ...] = ()
 
     def values(self) -> list[Tensor]:
@@ -202,15 +205,19 @@ class _Pass:
 
 
 class _Call:
-    """One forward call of a layer in a pass, and what was read from its output; ``start`` puts calls in order."""
+    """One forward call of a layer in a pass, and what was read from its output; ``start`` puts calls in order.
 
-    __slots__ = ("forward", "layer", "owner", "start")
+    A call counts if autograd was on, or if activation checkpointing has repeated it with autograd on.
+    """
+
+    __slots__ = ("counts", "forward", "layer", "owner", "start")
     counter = itertools.count()
 
     def __init__(self, layer: _Layer, owner: _Pass | None) -> None:
         self.layer = layer
         self.owner = owner
         self.start = next(_Call.counter)
+        self.counts = torch.is_grad_enabled()
         self.forward: list[Sample] = []
         if owner is not None:
             owner.calls.append(self)
@@ -231,6 +238,8 @@ class _Recorder:
         self.handles: list[RemovableHandle] = []
         self.active = False
         self.recording = False
+        self.model: nn.Module | None = None
+        self.provenance: dict[str, Any] = {}
         self.seen_steps = 0
         self.steps: list[Step] = []
         self.order: dict[int, None] = {}
@@ -238,7 +247,8 @@ class _Recorder:
         # Forward passes are told apart only where something is read in them.
         self.current = _Pass() if self.of_output else None
         # What the backward pass under way has shown; nothing of it outlives the pass.
-        self.in_step = False
+        self.closing: weakref.ref[Callable[[], None]] | None = None
+        self.leaves: dict[tuple[int, int, str], weakref.ref[Tensor]] = {}
         self.scale = 1.0
         self.touched: list[_Pass] = []
         self.found: list[tuple[_Call | _Layer, Sample]] = []
@@ -247,20 +257,21 @@ class _Recorder:
     # ── putting hooks on and taking them off ──
 
     def start(self, model: nn.Module) -> None:
+        self.model = model
         self.active = self.recording = True
         if self.current is not None:
-            self.handles.append(model.register_forward_pre_hook(self._pass_starter(model)))
+            self.handles.append(model.register_forward_pre_hook(_Hook(self._pass_starter(model))))
         for layer in self.layers:
             if "input_grad" in self.options.quantities:
                 self.handles.append(
-                    layer.module.register_forward_pre_hook(self._input_observer(layer), with_kwargs=True)
+                    layer.module.register_forward_pre_hook(_Hook(self._input_observer(layer)), with_kwargs=True)
                 )
-            self.handles.append(layer.module.register_forward_hook(self._output_observer(layer)))
+            self.handles.append(layer.module.register_forward_hook(_Hook(self._output_observer(layer))))
             self._watch_weights(layer)
             if "drift" in self.of_weights:
                 layer.at_start = layer.copies()
-        if self.of_output or self.of_weights:
-            self.handles.append(model.register_forward_hook(self._pass_ender(model)))
+        if self.of_output or self.of_weights or self.options.every > 1:
+            self.handles.append(model.register_forward_hook(_Hook(self._pass_ender(model))))
 
     def stop(self) -> None:
         if self.forward_only and self.current is not None and self.current.calls:
@@ -268,6 +279,7 @@ class _Recorder:
         self.active = self.recording = False
         for handle in self.handles:
             handle.remove()
+        self._forget_step()
         self._read_updates()
         for step in self.steps:
             step.fetch()
@@ -320,10 +332,12 @@ class _Recorder:
         def observe_output(module: nn.Module, args: Any, output: Any) -> None:
             if not self.active or module is not layer.module:
                 return
-            recomputing = (self.in_step or _in_backward()) and self._recomputing()
-            if not self.recording:
+            recomputing = _in_backward()
+            if recomputing and not self.forward_only:
+                self._open_step()
+            if not self.recording or (recomputing and not layer.without_grad and layer.started is None):
                 return
-            tensors = (output,) if type(output) is Tensor else tuple(tensors_in(output))
+            tensors = (output,) if type(output) is Tensor else _distinct(tensors_in(output))
             if not layer.shape and tensors:
                 self._first_call(layer, tensors[0])
             if layer.unwatched:
@@ -344,23 +358,34 @@ class _Recorder:
     def _input_observer(self, layer: _Layer) -> Callable[..., None]:
         def observe_input(module: nn.Module, args: Any, kwargs: Any) -> None:
             # Before the call, because an in-place layer overwrites its input.
-            if self.recording and module is layer.module:
-                layer.started = self._call(layer, self._recomputing())
-                self._watch_gradient(layer.started, "input_grad", tensors_in((args, kwargs)))
+            recomputing = _in_backward()
+            if not self.recording or module is not layer.module or (recomputing and not layer.without_grad):
+                return
+            layer.started = self._call(layer, recomputing)
+            if torch.is_grad_enabled():
+                self._watch_gradient(layer.started, "input_grad", _distinct(tensors_in((args, kwargs))))
 
         return observe_input
 
     def _watch_gradient(self, call: _Call, quantity: str, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
-            if tensor.requires_grad:
+            if tensor.grad_fn is not None:
                 tensor.register_hook(self._gradient_observer(call, quantity))
+            elif tensor.requires_grad:
+                self._watch_leaf(call, quantity, tensor)
+
+    def _watch_leaf(self, call: _Call, quantity: str, leaf: Tensor) -> None:
+        """Hook a leaf that goes in or out of a layer once: unlike a graph, it outlives the step and the block."""
+        key = (id(leaf), call.layer.index, quantity)
+        if key not in self.leaves or self.leaves[key]() is not leaf:
+            self.leaves[key] = weakref.ref(leaf)
+            self.handles.append(leaf.register_hook(self._gradient_observer(call.layer, quantity)))
 
     def _gradient_observer(self, source: _Call | _Layer, quantity: str) -> Callable[[Tensor], None]:
         def observe_gradient(grad: Tensor) -> None:
             if not self.active:
                 return
-            if not self.in_step:
-                self._open_step()
+            self._open_step()
             if not self.recording:
                 return
             if norms.is_small(grad) and not self.options.histograms:
@@ -374,33 +399,39 @@ class _Recorder:
     # ── calls and steps ──
 
     def _call(self, layer: _Layer, recomputing: bool) -> _Call:
-        """A new call of the layer, or, when activation checkpointing runs forward again, the call that awaits it."""
-        if recomputing and self.touched:
-            served = self._served()
-            for call in reversed([call for owner in self.touched for call in owner.calls]):
-                if call.layer is layer and call not in served:
-                    return call
-        return _Call(layer, self.current)
+        """A new call of the layer, or, when reentrant checkpointing runs forward again, the call that awaits it.
+
+        That kind of checkpointing runs forward first with autograd off. The other kind keeps the first graph, whose
+        hooks see the gradient; its recomputation is ignored.
+        """
+        if recomputing:
+            call = layer.without_grad.pop()
+            call.counts = True
+            return call
+        call = _Call(layer, self.current)
+        if call.counts:
+            layer.without_grad = []
+        else:
+            layer.without_grad.append(call)
+        return call
 
     def _served(self) -> set[_Call]:
         """The calls whose gradient this backward pass has shown so far."""
         return {entry[0] for entry in (*self.found, *self.small) if type(entry[0]) is _Call}
 
-    def _recomputing(self) -> bool:
-        """Whether this forward call is part of a backward pass; that pass is then known to be under way."""
-        if _in_backward():
-            self._open_step()
-            return True
-        if self.in_step:
-            self._forget_step()  # the last backward pass has failed before its end
-        return False
-
     def _open_step(self) -> None:
-        if not self.in_step:
-            self.in_step = True
-            self.scale = self.options.scaler.get_scale() if self.options.scaler is not None else 1.0
-            # The engine's own way to run something when this backward pass is over, as DistributedDataParallel does.
-            torch.autograd.Variable._execution_engine.queue_callback(self._close_step)
+        # The engine drops its callbacks with a backward pass that fails: then the step is not open any more.
+        if self.closing is not None and self.closing() is not None:
+            return
+        self._forget_step()
+        self.scale = self.options.scaler.get_scale() if self.options.scaler is not None else 1.0
+
+        def close() -> None:
+            self._close_step()
+
+        self.closing = weakref.ref(close)
+        # The engine's own way to run something when this backward pass is over, as DistributedDataParallel does.
+        torch.autograd.Variable._execution_engine.queue_callback(close)
 
     def _close_step(self) -> None:
         if self.active:
@@ -409,7 +440,9 @@ class _Recorder:
             calls = self._served()
             for owner in {call.owner for call in calls if call.owner is not None}.union(self.touched):
                 calls.update(owner.calls)
-            self._end_step(sorted(calls, key=lambda call: call.start))
+            self._end_step(sorted((call for call in calls if call.counts), key=lambda call: call.start))
+        if self.current is not None:
+            self.current = _Pass()
         self._forget_step()
 
     def _measure_small(self) -> None:
@@ -419,13 +452,17 @@ class _Recorder:
             self.found.append((source, Sample(quantity, scaled(reading, self.scale), torch.float32)))
 
     def _forget_step(self) -> None:
-        self.in_step = False
+        self.closing = None
         self.touched, self.found, self.small = [], [], []
 
     def _end_step(self, calls: list[_Call]) -> None:
         """Keep the step if it is one of those to record, and say whether the next is."""
         self._read_updates()
         if self.recording:
+            if not self.steps:
+                # The first step's setting: later the mode may be that of an evaluation.
+                batch = next((layer.shape[0] for layer in self.layers if layer.shape), None)
+                self.provenance = describe(self.model, batch=batch)
             self.steps.append(self._packed(calls))
             if len(self.steps) > _FETCH_EVERY:
                 self.steps[-_FETCH_EVERY].fetch()
@@ -467,6 +504,31 @@ class _Recorder:
             if layer.before:
                 self.steps[-1].add(layer.index, 1, change("update_ratio", layer.values(), layer.before))
                 layer.before = []
+
+
+def _distinct(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Each tensor once, though a module may take or return it several times."""
+    return tuple({id(tensor): tensor for tensor in tensors}.values())
+
+
+class _Hook:
+    """An observer on a module. Copies and pickles of the module get one that does nothing."""
+
+    def __init__(self, observe: Callable[..., None]) -> None:
+        self.observe = observe
+
+    def __call__(self, *arguments: Any) -> None:
+        self.observe(*arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hook, (_nothing,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Hook:
+        return _Hook(_nothing)
+
+
+def _nothing(*arguments: Any) -> None:
+    """What is left of an observer in a copy."""
 
 
 def _in_backward() -> bool:

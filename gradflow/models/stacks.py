@@ -76,6 +76,8 @@ def conv_stack(
     :func:`gradflow.compare` makes up. Other arguments as in :func:`fc_stack`. Raises ValueError for arguments that do
     not fit.
     """
+    for name, count in (("channels", channels), ("in_channels", in_channels), ("num_classes", num_classes)):
+        check_count(name, count)
     return _stack(
         "conv",
         partial(nn.Conv2d, kernel_size=3, padding=1, bias=not norm),

@@ -23,17 +23,22 @@ app = typer.Typer(
 )
 
 
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Run the command line; a mistake of the user is one line on standard error and exit status 2."""
     try:
         status = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(_complain("interrupted; files finished so far are whole", 130))
+        status = _INTERRUPTED
     except Exception as error:
         if isinstance(error, (ValueError, TypeError, OSError)) or hasattr(error, "format_message"):
             message = error.format_message() if hasattr(error, "format_message") else str(error)
             sys.exit(_complain(message, 2))
         raise
+    if status == _INTERRUPTED:  # typer, too, turns Ctrl-C into this status
+        _complain("interrupted; every file that was finished is whole", status)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,13 +42,22 @@ def make(name: str, folder: Path, formats: tuple[str, ...] = FORMATS, *, from_da
     figure, stored = CATALOGUE[name], folder / "data" / f"{name}.json"
     if from_data and not stored.exists():
         raise FileNotFoundError(f"{stored} does not exist; run `gradflow figures {name} --out {folder}` to compute it")
-    numbers = load(stored) if from_data else figure.compute().save(stored)
+    numbers = load(stored) if from_data else _computed(figure).save(stored)
     with plots.style():
         picture = figure.draw(numbers)
     pictures = [folder / f"{name}.{kind}" for kind in formats]
     for path in pictures:
         storage.write_whole(path, plots.render(picture, path.suffix[1:]))
     return [stored, *pictures]
+
+
+def _computed(figure: BookFigure) -> Result:
+    """The numbers of a figure, with the versions and threads they were computed with."""
+    from gradflow.measure.provenance import describe
+
+    started = time.perf_counter()
+    numbers = figure.compute()
+    return replace(numbers, provenance={**describe(seconds=time.perf_counter() - started), **numbers.provenance})
 
 
 def caption(name: str, numbers: Result) -> str:

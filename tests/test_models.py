@@ -518,7 +518,7 @@ def test_share_weights_where_names_and_shapes_agree() -> None:
         (lambda: fc_stack(4, 8, in_features=0), ["in_features=0"]),
         (lambda: fc_stack(4, 8, out_features=-1), ["out_features=-1"]),
         (lambda: conv_stack(1, 8), ["depth=1"]),
-        (lambda: conv_stack(4, -2), ["width=-2"]),
+        (lambda: conv_stack(4, -2), ["channels=-2"]),
         (lambda: conv_stack(4, 8, num_classes=0), ["num_classes=0"]),
         (lambda: conv_stack(4, 8, in_channels=0), ["in_channels=0"]),
         (lambda: conv_stack(4, 8, size=0), ["size=0"]),

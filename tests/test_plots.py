@@ -299,7 +299,7 @@ def test_error_by_depth(make_study: Callable[[], Any], ax: Axes) -> None:
 def test_steps_by_depth_marks_what_never_gets_there(make_study: Callable[[], Any], ax: Axes) -> None:
     plots.steps_by_depth(make_study(), 0.5, ax=ax)
     middles = {c.get_label(): c.lines[0].get_ydata() for c in ax.containers}
-    np.testing.assert_array_equal(middles["plain"], [10, math.nan])
+    np.testing.assert_array_equal(middles["plain"], [10])
     np.testing.assert_array_equal(middles["residual"], [10, 10])
     arrows = [one for one in ax.get_lines() if one.get_marker() == "^" and len(one.get_xdata())]
     assert [arrow.get_xdata().tolist() for arrow in arrows] == [[1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from types import BuiltinFunctionType, FunctionType
 
 import torch
@@ -36,21 +37,19 @@ def duplicate(model: nn.Module) -> nn.Module:
     return _duplicate(model, {})
 
 
-_CONTAINERS = {"_parameters", "_buffers", "_modules"}
-_SIMPLE = (int, float, bool, str, type(None), torch.dtype, torch.device, FunctionType, BuiltinFunctionType)
+_TENSORS_AND_CHILDREN = {"_parameters", "_buffers", "_modules"}
+_ATOMS = {int, float, bool, str, type(None), torch.dtype, torch.device, FunctionType, BuiltinFunctionType}
 
 
 def _duplicate(module: nn.Module, memo: dict[int, object]) -> nn.Module:
     if id(module) in memo:
         return memo[id(module)]  # type: ignore[return-value]
-    state = {name: value for name, value in module.__dict__.items() if name not in _CONTAINERS}
-    if hasattr(module, "__deepcopy__") or not all(map(_is_simple, state.values())):
+    state = _copied_state(module)
+    if state is None or hasattr(type(module), "__deepcopy__"):
         return copy.deepcopy(module, memo)
     twin = type(module).__new__(type(module))
     memo[id(module)] = twin
-    # What passed is immutable, or a dict or set of such (hooks, for example), which the twin needs of its own.
-    for name, value in state.items():
-        twin.__dict__[name] = value.copy() if isinstance(value, (dict, set)) else value
+    twin.__dict__.update(state)
     twin.__dict__["_parameters"] = {name: _duplicate_tensor(one, memo) for name, one in module._parameters.items()}
     twin.__dict__["_buffers"] = {name: _duplicate_tensor(one, memo) for name, one in module._buffers.items()}
     twin.__dict__["_modules"] = {
@@ -59,12 +58,25 @@ def _duplicate(module: nn.Module, memo: dict[int, object]) -> nn.Module:
     return twin
 
 
+def _copied_state(module: nn.Module) -> dict[str, object] | None:
+    """What a module holds beside tensors and children, copied; None if that takes more than copying simple values."""
+    state: dict[str, object] = {}
+    for name, value in module.__dict__.items():
+        if name in _TENSORS_AND_CHILDREN or type(value) in _ATOMS:
+            state[name] = value
+        elif type(value) in (dict, OrderedDict, set) and not value:
+            state[name] = type(value)()
+        elif type(value) in (dict, OrderedDict, tuple) and _is_simple(value):
+            state[name] = copy.copy(value)
+        else:
+            return None
+    return state
+
+
 def _is_simple(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(map(_is_simple, value))
     if isinstance(value, dict):
         return all(map(_is_simple, value.values()))
-    return isinstance(value, _SIMPLE) or value == set()
+    return type(value) in _ATOMS or (type(value) is tuple and all(map(_is_simple, value)))
 
 
 def _duplicate_tensor(tensor: torch.Tensor | None, memo: dict[int, object]) -> object:

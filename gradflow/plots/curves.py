@@ -72,7 +72,8 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
         reached = [np.minimum(value, budget) if np.isfinite(np.median(value)) else None for value in values]
         _points_by_depth(ax, present, reached, kind, keywords)
         never, height = np.flatnonzero([value is None for value in reached]), budget * 1.06
-        ax.plot(never, np.full(len(never), height), "^", color=look_of(KINDS.index(kind)).color, clip_on=False)
+        if len(never):
+            ax.plot(never, np.full(len(never), height), "^", color=look_of(KINDS.index(kind)).color, clip_on=False)
         for place in never:
             beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 6}
             note = ax.annotate(text("never", budget=int(budget)), (place, height), (-4, 0), **beside)

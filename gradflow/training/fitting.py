@@ -21,7 +21,7 @@ from gradflow.results import History
 from gradflow.seeding import seeded
 from gradflow.training.recipes import Recipe, lecture_digits
 
-_EVALUATION_BATCH = 2048
+_EVALUATION_BATCH = 512
 
 
 def fit(

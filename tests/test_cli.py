@@ -1,0 +1,103 @@
+"""The command line: what it prints, what it writes, and one clear line for every mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import gradflow
+from gradflow import cli, figures
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Exit status, standard output and standard error of ``gradflow ARGUMENTS``."""
+    monkeypatch.setattr(sys, "argv", ["gradflow", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    captured = capsys.readouterr()
+    return ended.value.code, captured.out, captured.err
+
+
+def test_version(monkeypatch, capsys):
+    assert run(monkeypatch, capsys, "--version") == (0, f"{gradflow.__version__}\n", "")
+
+
+def test_python_m_gradflow():
+    done = subprocess.run([sys.executable, "-m", "gradflow", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == gradflow.__version__
+
+
+def test_without_a_command_it_shows_the_help(monkeypatch, capsys):
+    status, out, _ = run(monkeypatch, capsys)
+    assert status == 0
+    assert "figures" in out
+    assert "compare" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["figures", "fc-flo"], ["fc-flow", "'fc-flo'"]),
+        (["figures", "--format", "jpg"], ["pdf, svg, png", "'jpg'"]),
+        (["figures", "fc-flow", "--from-data", "--out", "nowhere"], ["nowhere", "gradflow figures fc-flow"]),
+        (["compare", "--stack", "rnn"], ["fc, conv, resnet", "'rnn'"]),
+        (["compare", "--depth", "1"], ["depth=1"]),
+        (["compare", "--depth", "x"], ["--depth"]),
+        (["compare", "--stack", "resnet", "--depth", "21"], ["6n+2", "depth=21"]),
+        (["compare", "--init", "kaiming"], ["xavier", "'kaiming'"]),
+        (["compare", "--activation", "swish"], ["gelu", "swish"]),
+        (["compare", "--seeds", "0"], ["--seeds", "0"]),
+        (["compare", "--out", "flow.doc"], [".pdf", "flow.doc"]),
+        (["nonsense"], ["nonsense"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(monkeypatch, capsys, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(monkeypatch, capsys, *arguments)
+    line = err.splitlines()[-1]
+    assert status == 2
+    assert out == ""
+    assert line.startswith("gradflow: ")
+    assert "Traceback" not in err
+    assert all(word in line for word in words), line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stack", ["fc", "conv", "resnet"])
+def test_compare_prints_the_table_and_writes_the_numbers(monkeypatch, capsys, tmp_path, stack):
+    out_file = tmp_path / "flow.json"
+    depth = 8
+    arguments = ["--stack", stack, "--depth", depth, "--width", 4, "--lam", 0.5, "--seeds", 2, "--out", out_file]
+    status, out, _ = run(monkeypatch, capsys, "compare", *arguments)
+    result = gradflow.load(out_file)
+    assert status == 0
+    assert out == f"{result!r}\n{out_file}\n"
+    assert result.repeats == 2
+    assert len(result.traces["plain"].layers) == depth
+    assert result.values("plain").tolist() != result.values("residual").tolist()
+
+
+def test_an_interrupt_leaves_no_half_written_file(monkeypatch, capsys, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures.storage.os, "replace", interrupted)
+    status, _, err = run(monkeypatch, capsys, "compare", "--depth", "4", "--seeds", "1", "--out", tmp_path / "a.png")
+    assert status == 130
+    assert "interrupted" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_writes_every_format_the_numbers_and_the_gallery(monkeypatch, capsys, tmp_path):
+    status, out, _ = run(monkeypatch, capsys, "figures", "why-rms", "--out", tmp_path)
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert status == 0
+    assert files == {"why-rms.pdf", "why-rms.svg", "why-rms.png", "data/why-rms.json", "README.md"}
+    assert set(out.split()) == {str(tmp_path / name) for name in files}
+    assert "One gradient, four norms" in (tmp_path / "README.md").read_text()
+
+    before = {name: (tmp_path / name).read_bytes() for name in files}
+    run(monkeypatch, capsys, "figures", "why-rms", "--from-data", "--out", tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in files} == before
+    assert json.loads(before["data/why-rms.json"])["kind"] == "Panels"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from gradflow.data import Samples, Split
 from gradflow.measure.provenance import describe

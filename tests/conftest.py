@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -14,6 +14,14 @@ from gradflow.results import Comparison, History, Panels, Study, Table, Trace
 
 mpl.use("Agg")
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> Iterator[None]:
+    """Every test starts from the same random numbers and leaves the generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 def trace_of(values: Any, **fields: Any) -> Trace:

@@ -6,10 +6,11 @@ import math
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
 
+import closeness
 import numpy as np
 import pytest
 import torch
@@ -21,22 +22,11 @@ from gradflow.measure import norms
 from gradflow.measure.norms import NORMS, ROW, SMALL, Reading, combine, is_small, joined_l2, measure, measure_small
 
 TOLERANCE = 1e-6
+approx = partial(closeness.approx, rel=TOLERANCE)
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64]
 TINY = [1e-45, 1e-42, 1e-38, 1e-30, 1e-25, 3e-22, 3e-21, 1e-19, 1e-15, 1e-8]
 MAGNITUDES = [*TINY, 1.0, 1e8, 1e15, 1e17, 1e19, 1e25, 1e37, 1e38]
 SIZES = [1, 2, ROW - 1, ROW, ROW + 1, 3 * ROW, 3 * ROW + 7, norms.PIECE - 1, norms.PIECE + 1]
-
-
-def approx(true: Any, rel: float = 1e-6, abs: float = 0.0) -> Any:
-    """Close in relative terms, however small the numbers; pytest's own default takes all below 1e-12 for equal."""
-    return pytest.approx(true, rel=rel, abs=abs, nan_ok=True)
-
-
-@pytest.fixture(autouse=True)
-def _one_seed() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 def exact(x: Tensor, norm: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from closeness import approx
 from torch import Tensor, nn
 
 from gradflow.measure.norms import NORMS
@@ -21,18 +22,6 @@ from gradflow.results import HISTOGRAM_EDGES, Trace
 
 FORWARD = ("activation", "activation_std", "dead")
 GRADIENTS = ("output_grad", "input_grad", "weight_grad")
-
-
-def approx(true: Any, rel: float = 1e-9, abs: float = 0.0) -> Any:
-    """Close in relative terms, however small the numbers; pytest's own default takes all below 1e-12 for equal."""
-    return pytest.approx(true, rel=rel, abs=abs, nan_ok=True)
-
-
-@pytest.fixture(autouse=True)
-def _one_seed() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 MODELS: dict[str, Callable[[], nn.Module]] = {

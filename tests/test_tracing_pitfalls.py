@@ -11,7 +11,7 @@ import math
 import pickle
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from closeness import approx
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
@@ -30,18 +31,6 @@ from gradflow.results import Trace
 GRADIENTS = ("output_grad", "input_grad", "weight_grad")
 FORWARD = ("activation", "activation_std", "dead")
 DOUBLE = torch.float64
-
-
-def approx(true: Any, rel: float = 1e-9, abs: float = 0.0) -> Any:
-    """Close in relative terms, however small the numbers; pytest's own default takes all below 1e-12 for equal."""
-    return pytest.approx(true, rel=rel, abs=abs, nan_ok=True)
-
-
-@pytest.fixture(autouse=True)
-def _one_seed() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 def chain(*sizes: int, dtype: torch.dtype = DOUBLE) -> nn.Sequential:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -77,17 +79,19 @@ def compare(
     traces: dict[str, list[Trace]] = {name: [] for name in named}
     predicted: dict[str, np.ndarray] = {}
     for repeat in range(repeats):
-        networks = _prepare(named, seed + repeat, mode, dtype, share_weights)
-        if repeat == 0:
-            predicted = _predictions(networks, quantity, norm, layers)
-        task = _Task(networks, given, loss, batch, seed + repeat)
-        watched = {
-            name: trace(network, layers=layers, quantities=quantity, norm=norm) for name, network in networks.items()
-        }
-        for name, network in networks.items():
-            with seeded(seed + repeat):
-                task.run(name, network, watched[name], backward=quantity not in FORWARD)
-            traces[name].append(watched[name].result)
+        with _collector_off():
+            networks = _prepare(named, seed + repeat, mode, dtype, share_weights)
+            if repeat == 0:
+                predicted = _predictions(networks, quantity, norm, layers)
+            task = _Task(networks, given, loss, batch, seed + repeat)
+            watched = {
+                name: trace(network, layers=layers, quantities=quantity, norm=norm)
+                for name, network in networks.items()
+            }
+            for name, network in networks.items():
+                with seeded(seed + repeat):
+                    task.run(name, network, watched[name], backward=quantity not in FORWARD)
+                traces[name].append(watched[name].result)
     facts = traces[next(iter(traces))][0].provenance
     return Comparison(
         traces={name: _joined(name, parts) for name, parts in traces.items()},
@@ -160,6 +164,18 @@ def _given(data: Any) -> tuple[Tensor, Tensor | None] | None:
             raise ValueError(f"x and y must have as many samples; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
         return x, y
     raise TypeError(f"data must be a tensor x, a pair (x, y) of tensors, or None; got {type(data).__name__}")
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """No cyclic garbage collection inside: a repeat makes many objects, and looking through them costs more than it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _prepare(

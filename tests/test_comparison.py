@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -604,3 +605,25 @@ def test_result_is_a_comparison_that_can_be_saved(tmp_path: Any) -> None:
 
     assert load(result.save(tmp_path / "r.json") and tmp_path / "r.json") == result
     assert gradflow.comparison.MEASURED
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(was_on: bool) -> None:
+    class Fails(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise ArithmeticError("no")
+
+    before = gc.isenabled()
+    try:
+        (gc.enable if was_on else gc.disable)()
+        gradflow.compare(textbook_fc(), textbook_fc(skip=True))
+        assert gc.isenabled() is was_on
+        with pytest.raises(RuntimeError, match="no"):
+            gradflow.compare(Fails(), textbook_fc())
+        assert gc.isenabled() is was_on
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -158,16 +158,19 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def number(value: float) -> str:
+    """A number in three digits, as a power of ten where it is very small or large; whole numbers as they are."""
     if isinstance(value, (int, np.integer)):
         return str(value)
     return f"{value:.3g}" if (np.isfinite(value) and 1e-3 <= abs(value) < 1e4) or value == 0 else f"{value:.2e}"
 
 
-def count(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+def count(many: int, word: str) -> str:
+    """A count with its noun: 1 layer, 2 layers."""
+    return f"{many} {word}" if many == 1 else f"{many} {word}s"
 
 
 def unseen_note(names: tuple[str, ...], start: str = "\n") -> str:
+    """What to say of layers from which nothing came, or nothing at all."""
     return f"{start}nothing measured for: {', '.join(names)}" if names else ""
 
 

@@ -227,8 +227,8 @@ class History(Result):
     """A training run: loss and error on train and test after each epoch, from :func:`gradflow.fit`.
 
     ``epoch`` and ``steps`` (K,) say after how many epochs and optimiser steps the curves (K,) were taken, the first
-    before training. Losses are means over the samples; errors are fractions. ``learning_rate`` (E,) is the rate at the
-    end of each epoch. ``trace`` holds the per-layer trace if one was asked for, at the steps ``traced_steps``.
+    before training. Losses are means over the samples; errors are fractions. ``learning_rate`` (E,) is the rate of the
+    last step of each epoch. ``trace`` holds the per-layer trace if one was asked for, at the steps ``traced_steps``.
     """
 
     epoch: np.ndarray
@@ -284,16 +284,15 @@ class Study(Result):
 
     def select(self, **wanted: Any) -> list[History]:
         """The histories whose settings agree with all keywords, in order. Raises KeyError if there is none."""
-        pairs = zip(self.settings, self.histories, strict=True)
-        found = [run for setting, run in pairs if all(setting.get(key) == value for key, value in wanted.items())]
-        if not found:
-            raise KeyError(f"no run with {wanted}; settings are {[dict(setting) for setting in self.settings]}")
-        return found
+        return list(self.subset(**wanted).histories)
 
     def subset(self, **wanted: Any) -> Study:
         """The part of the study whose settings agree with all keywords. Raises KeyError if there is none."""
-        histories = tuple(self.select(**wanted))
-        settings = tuple(one for one in self.settings if all(one.get(key) == value for key, value in wanted.items()))
+        pairs = zip(self.settings, self.histories, strict=True)
+        found = [pair for pair in pairs if all(pair[0].get(key) == value for key, value in wanted.items())]
+        if not found:
+            raise KeyError(f"no run with {wanted}; settings are {[dict(setting) for setting in self.settings]}")
+        settings, histories = zip(*found, strict=True)
         return Study(settings=settings, histories=histories, provenance=self.provenance)
 
     def final(self, what: str = "test_error", **wanted: Any) -> np.ndarray:

@@ -50,7 +50,10 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.word == "unknown":
-            return f"no verdict: too few of {self.layers} layers have a gradient that is finite and not zero"
+            return (
+                f"no verdict: too few of {self.layers} layers have a gradient that is finite and not zero, "
+                "or these contradict the zeros and infinities nearer the input"
+            )
         start = "holds steady" if self.word == "steady" else self.word
         change = f"× {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers} layers"
         text = f"{start} toward the input: {change}"

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.font_manager import findfont
 
 import gradflow
 from gradflow import figures, plots
+from gradflow.models import fc_stack
 
 FOLDER = Path(__file__).parent.parent / "figures"
 
@@ -94,3 +96,16 @@ def test_a_fast_figure_computed_again_has_the_same_numbers(tmp_path):
     for norm, comparison in again.parts.items():
         for model in ("plain", "residual"):
             assert comparison.values(model) == pytest.approx(stored[norm].values(model), rel=1e-3)
+
+
+def test_a_squared_error_gives_a_larger_factor_than_an_independent_cotangent():
+    """What the caption of init-theory says of losses that contain the output."""
+
+    def factor(loss):
+        stacks = [lambda: fc_stack(40, 256, init="he")] * 2
+        values = gradflow.compare(*stacks, repeats=3, loss=loss).values("plain")
+        return np.median((values[:, 0] / values[:, -2]) ** (1 / 38))
+
+    independent = factor(lambda output, y: (output * y).sum())
+    assert independent == pytest.approx(1, abs=0.015)
+    assert 1.02 < factor(None) / independent < 1.06

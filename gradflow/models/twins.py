@@ -18,7 +18,7 @@ def plain_twin(model: nn.Module) -> nn.Module:
 
     Strides and widths stay in the branch. Raises TypeError if the model has no Unit.
     """
-    twin = copy.deepcopy(model)
+    twin = duplicate(model)
     units = [module for module in twin.modules() if isinstance(module, Unit)]
     if not units:
         raise TypeError(f"plain_twin needs a model made of gradflow.models.Unit; {type(model).__name__} has none")

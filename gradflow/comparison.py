@@ -7,37 +7,33 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from gradflow import theory
-from gradflow.data import gaussian, shape_for
+from gradflow.data import gaussian
 from gradflow.measure import norms
 from gradflow.measure.provenance import describe
 from gradflow.measure.selection import Layers
 from gradflow.measure.signals import FORWARD
+from gradflow.measure.task import Data, Loss, Task, check_task, copy_of, given
 from gradflow.measure.tracing import QUANTITIES, trace, unwrap
-from gradflow.models import Identity, Network, NoShortcut, Scaled, duplicate
+from gradflow.models import Identity, Network, NoShortcut, Scaled
 from gradflow.models import share_weights as copy_weights
 from gradflow.results import Comparison, Trace
-from gradflow.seeding import derived_seed, seeded
+from gradflow.seeding import seeded
 
 Model = nn.Module | Callable[[], nn.Module]
-Loss = Callable[[Any, Tensor], Tensor]
 
 MEASURED = tuple(quantity for quantity in QUANTITIES if quantity not in ("update_ratio", "drift"))
-_BATCH, _TARGET = 1, 2
-"""Streams of random numbers beside that of the weights, which has the seed itself."""
 
 
 def compare(
     plain: Model,
     residual: Model,
-    data: Tensor | tuple[Tensor, Tensor] | None = None,
+    data: Data = None,
     *,
     loss: Loss | None = None,
     quantity: str = "output_grad",
@@ -73,8 +69,8 @@ def compare(
     started = time.perf_counter()
     named = _named(plain, residual, models or {}, more_models)
     _check(named, quantity, norm, repeats, mode, dtype, seed)
-    given = _given(data)
-    if given is None:
+    is_given = given(data) is not None
+    if not is_given:
         gaussian((1,), batch=batch)  # refuses a bad batch before any work
     traces: dict[str, list[Trace]] = {name: [] for name in named}
     predicted: dict[str, np.ndarray] = {}
@@ -83,14 +79,14 @@ def compare(
             networks = _prepare(named, seed + repeat, mode, dtype, share_weights)
             if repeat == 0:
                 predicted = _predictions(networks, quantity, norm, layers)
-            task = _Task(networks, given, loss, batch, seed + repeat)
+            task = Task(next(iter(networks.values())), data, loss=loss, batch=batch, seed=seed + repeat)
             watched = {
                 name: trace(network, layers=layers, quantities=quantity, norm=norm)
                 for name, network in networks.items()
             }
             for name, network in networks.items():
                 with seeded(seed + repeat):
-                    task.run(name, network, watched[name], backward=quantity not in FORWARD)
+                    _run(task, name, network, watched[name], backward=quantity not in FORWARD)
                 traces[name].append(watched[name].result)
     facts = traces[next(iter(traces))][0].provenance
     return Comparison(
@@ -104,7 +100,7 @@ def compare(
             repeats=repeats,
             mode=mode,
             share_weights=share_weights,
-            data="Gaussian" if given is None else "given",
+            data="given" if is_given else "Gaussian",
             **{fact: facts[fact] for fact in ("batch", "dtype", "device")},
             **(task.loss_facts() if quantity not in FORWARD else {}),
         ),
@@ -139,31 +135,12 @@ def _check(
                 )
         elif not callable(model):
             raise TypeError(f"{name} must be a torch.nn.Module or a function that builds one; got {model!r}")
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0; got seed={seed!r}")
+    check_task(mode, dtype, seed)
     if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
         raise ValueError(f"repeats must be a whole number of at least 1; got repeats={repeats!r}")
     if quantity not in MEASURED:
         raise ValueError(f"quantity must be one of {', '.join(MEASURED)}; got {quantity!r}")
     norms.check_norm(norm)
-    if mode not in ("train", "eval"):
-        raise ValueError(f'mode must be "train" or "eval"; got {mode!r}')
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise TypeError(f"dtype must be a floating-point torch dtype such as torch.float64; got {dtype!r}")
-
-
-def _given(data: Any) -> tuple[Tensor, Tensor | None] | None:
-    """The user's (x, y), with y None if there is only x; None if there is no data at all."""
-    if data is None:
-        return None
-    if isinstance(data, Tensor):
-        return data, None
-    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
-        x, y = data
-        if not x.dim() or not y.dim() or len(x) != len(y):
-            raise ValueError(f"x and y must have as many samples; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
-        return x, y
-    raise TypeError(f"data must be a tensor x, a pair (x, y) of tensors, or None; got {type(data).__name__}")
 
 
 @contextmanager
@@ -185,9 +162,7 @@ def _prepare(
     networks: dict[str, nn.Module] = {}
     for name, model in named.items():
         network = model if isinstance(model, nn.Module) else _built(name, model, seed)
-        network = duplicate(unwrap(network))  # what a builder returns may be somebody's, too
-        network.train(mode == "train")
-        networks[name] = network if dtype is None else network.to(dtype)
+        networks[name] = copy_of(unwrap(network), mode, dtype)  # what a builder returns may be somebody's, too
     if share:
         first, *others = networks.values()
         for other in others:
@@ -203,63 +178,18 @@ def _built(name: str, build: Callable[[], nn.Module], seed: int) -> nn.Module:
     return network
 
 
-class _Task:
-    """One batch and target for all models of a repeat."""
-
-    def __init__(
-        self,
-        networks: Mapping[str, nn.Module],
-        given: tuple[Tensor, Tensor | None] | None,
-        loss: Loss | None,
-        batch: int,
-        seed: int,
-    ) -> None:
-        first = next(iter(networks.values()))
-        self.seed = seed
-        self.x, self.y = given or (gaussian(shape_for(first), batch=batch, seed=derived_seed(seed, _BATCH)), None)
-        self.loss = loss
-
-    def run(self, name: str, network: nn.Module, watched: trace, *, backward: bool) -> None:
-        """Forward and, if wanted, backward through one model under its trace."""
-        with watched, torch.enable_grad():
-            try:
-                output = network(_like(self.x, network))
-                if backward:
-                    self._loss(output).backward()
-            except Exception as error:
-                raise RuntimeError(
-                    f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} "
-                    f"on a batch of shape {tuple(self.x.shape)}: {error}"
-                ) from error
-
-    def _loss(self, output: Any) -> Tensor:
-        if self.loss is None and not isinstance(output, Tensor):
-            raise TypeError(f"the model returns a {type(output).__name__}, so pass loss=function(output, y)")
-        if self.y is None:
-            if not isinstance(output, Tensor):
-                raise TypeError(f"the model returns a {type(output).__name__}, so pass data=(x, y)")
-            self.y = gaussian(tuple(output.shape[1:]), batch=len(output), seed=derived_seed(self.seed, _TARGET))
-        y = self.y.detach().to(output.device) if isinstance(output, Tensor) else self.y.detach()
-        if self.loss is not None:
-            return self.loss(output, y)
-        return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y)
-
-    def loss_facts(self) -> dict[str, Any]:
-        """What the provenance says of the loss."""
-        if self.loss is not None:
-            name = getattr(self.loss, "__name__", type(self.loss).__name__)
-            return {"loss": name, "reduction": str(getattr(self.loss, "reduction", "not known"))}
-        real = self.y is not None and self.y.is_floating_point()
-        return {"loss": "mean squared error" if real else "cross-entropy", "reduction": "mean"}
-
-
-def _like(x: Tensor, network: nn.Module) -> Tensor:
-    """A copy of x on the model's device and, if real, in its dtype."""
-    parameter = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
-    x = x.detach().clone()  # a model may start with an in-place layer
-    if parameter is None:
-        return x
-    return x.to(parameter.device, parameter.dtype if x.is_floating_point() else x.dtype)
+def _run(task: Task, name: str, network: nn.Module, watched: trace, *, backward: bool) -> None:
+    """Forward and, if wanted, backward through one model under its trace."""
+    with watched, torch.enable_grad():
+        try:
+            output = network(task.input_for(network))
+            if backward:
+                task.loss(output).backward()
+        except Exception as error:
+            raise RuntimeError(
+                f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} "
+                f"on a batch of shape {tuple(task.x.shape)}: {error}"
+            ) from error
 
 
 def _joined(name: str, traces: list[Trace]) -> Trace:
@@ -314,6 +244,8 @@ def predict(network: nn.Module) -> np.ndarray | None:
         or built["placement"] != "preactivation"
         or not _is_at_start(network, built["init"])
     ):
+        return None
+    if any(unit.scale is not None for unit in network.units):
         return None
     shortcuts = [unit.shortcut for unit in network.units]
     if all(isinstance(shortcut, NoShortcut) for shortcut in shortcuts):

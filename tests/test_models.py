@@ -513,7 +513,7 @@ def test_share_weights_where_names_and_shapes_agree() -> None:
         (lambda: fc_stack(4, -3), ["width=-3"]),
         (lambda: fc_stack(4, 8, span=0), ["span=0"]),
         (lambda: fc_stack(4, 8, activation="swish"), ["swish", "relu, tanh, sigmoid, gelu, linear"]),
-        (lambda: fc_stack(4, 8, placement="post"), ["post", "original, preactivation"]),
+        (lambda: fc_stack(4, 8, placement="post"), ["post", "original, norm-after-addition", "preactivation"]),
         (lambda: fc_stack(8, 8, shortcut=[1.0, 0.5]), ["3", "2"]),
         (lambda: fc_stack(4, 8, in_features=0), ["in_features=0"]),
         (lambda: fc_stack(4, 8, out_features=-1), ["out_features=-1"]),
@@ -534,6 +534,9 @@ def test_share_weights_where_names_and_shapes_agree() -> None:
         (lambda: resnet(20, num_classes=0), ["num_classes=0"]),
         (lambda: resnet(20, size=0), ["size=0"]),
         (lambda: resnet(20, shortcut=[1.0]), ["9", "1"]),
+        (lambda: resnet(20, shortcut="identity"), ["'identity'", "original, scaled-0"]),
+        (lambda: fc_stack(6, 8, shortcut=float("nan")), ["lam=nan", "finite"]),
+        (lambda: resnet(20, placement="post"), ["'post'", "norm-after-addition"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else value.__code__.co_names[0],
 )
@@ -543,7 +546,7 @@ def test_bad_arguments_say_what_came_and_what_is_possible(build: Callable[[], ob
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-@pytest.mark.parametrize("shortcut", ["identity", True, nn.Linear(8, 8), Identity])
+@pytest.mark.parametrize("shortcut", [True, nn.Linear(8, 8), Identity])
 def test_what_is_no_shortcut_is_a_type_error(shortcut: object) -> None:
     with pytest.raises(TypeError, match="shortcut must be"):
         fc_stack(4, 8, shortcut=shortcut)

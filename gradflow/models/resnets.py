@@ -6,11 +6,11 @@ from collections import OrderedDict
 
 from torch import nn
 
+from gradflow.models.deepening import zero_init as zero_branches
 from gradflow.models.initialisation import check_init, initialise
-from gradflow.models.shortcuts import NoShortcut, Projection, Scaled, Shortcut, ShortcutChoice, ZeroPad, for_units
-from gradflow.models.units import Network, Unit, activate, check_choice, check_count, make_unit
-
-OPTIONS = ("A", "B")
+from gradflow.models.shortcuts import Size
+from gradflow.models.units import PLACEMENTS, Network, Unit, check_choice, check_count, make_unit, parts_of
+from gradflow.models.variants import OPTIONS, ShortcutChoice, fitted, for_units
 
 
 def resnet(
@@ -19,22 +19,26 @@ def resnet(
     version: int = 1,
     shortcut: ShortcutChoice = 1.0,
     option: str = "A",
+    placement: str | None = None,
     residual: bool = True,
     width: int = 16,
     in_channels: int = 3,
     num_classes: int = 10,
     size: int = 32,
     init: str = "he_fan_out",
+    zero_init: bool = False,
 ) -> Network:
     """The CIFAR network of He15 §4.2 with 6n+2 weighted layers: (B, in_channels, H, W) → (B, num_classes).
 
     A 3×3 convolution, three stages of n two-layer units with ``width``, 2·``width``, 4·``width`` channels at full,
-    half and quarter resolution, global average pooling and a Linear layer. ``version`` 1 is He15 (original placement),
-    2 is He16 (full pre-activation, shared with the shortcut in the first and in size-changing units). ``shortcut``:
-    Identity(), a number λ or Scaled(λ), or one per unit. ``option`` says how a shortcut changes size: "A" zero
-    padding, "B" 1×1 projection (He15 Table 3). ``residual=False`` gives the plain network. ``size`` is the H = W of
-    the batch that :func:`gradflow.compare` makes up. Raises ValueError for a depth that is not 6n+2 and for other bad
-    choices.
+    half and quarter resolution, global average pooling and a Linear layer. ``version`` 1 is He15 (placement
+    "original"), 2 is He16 ("preactivation"); ``placement`` may be any of ``PLACEMENTS``. With a pre-activation the
+    first unit and those that change size share it with their shortcut (He16 §4). ``shortcut``: Identity(), a number λ
+    or Scaled(λ), any name or function of :mod:`gradflow.models.variants`, or one per unit. ``option`` says how a
+    shortcut changes size: "A" zero padding, "B" 1×1 projection, "C" projections in every unit (He15 Table 3).
+    ``residual=False`` gives the plain network; ``zero_init`` starts with every branch at zero (see
+    :func:`gradflow.models.zero_init`). ``size`` is the H = W of the batch that :func:`gradflow.compare` makes up.
+    Raises ValueError for a depth that is not 6n+2 and for other bad choices.
     """
     check_count("depth", depth, least=8)
     if (depth - 2) % 6:
@@ -44,37 +48,35 @@ def resnet(
         )
     check_choice("version", version, (1, 2))
     check_choice("option", option, OPTIONS)
+    placement = placement or ("original", "preactivation")[version - 1]
+    check_choice("placement", placement, tuple(PLACEMENTS))
     for name, count in (("width", width), ("in_channels", in_channels), ("num_classes", num_classes), ("size", size)):
         check_count(name, count)
     check_init(init)
 
-    per_stage = (depth - 2) // 6
-    shortcuts = for_units(shortcut if residual else None, 3 * per_stage)
-    stem_conv = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
-    stem, head = OrderedDict[str, nn.Module](conv=stem_conv), OrderedDict[str, nn.Module]()
-    last = activate("relu", 4 * width, like=stem_conv, norm=True)
-    (head if version == 2 else stem).update(
-        last if version == 2 else activate("relu", width, like=stem_conv, norm=True)
-    )
+    order, per_stage = PLACEMENTS[placement], (depth - 2) // 6
+    choices = for_units(shortcut if residual else None, 3 * per_stage)
+    first = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+    stem = OrderedDict([("conv", first), *parts_of(order.stem, "relu", width, like=first, norm=True).items()])
+    head = parts_of(order.head, "relu", 4 * width, like=first, norm=True)
     head.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(4 * width, num_classes))
 
     units: list[Unit] = []
     channels = width
-    for place, chosen in enumerate(shortcuts):
+    for place, choice in enumerate(choices):
         out = width * 2 ** (place // per_stage)
-        stride = 2 if out != channels else 1
-        first = place == 0 or out != channels
+        unit_size = Size(channels, out, stride=2 if out != channels else 1)
         units.append(
             make_unit(
                 [
-                    ("conv1", nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)),
+                    ("conv1", nn.Conv2d(channels, out, 3, unit_size.stride, padding=1, bias=False)),
                     ("conv2", nn.Conv2d(out, out, 3, padding=1, bias=False)),
                 ],
-                chosen if out == channels else _resized(chosen, channels, out, stride, option),
-                placement="original" if version == 1 else "preactivation",
+                fitted(choice, unit_size, option),
+                placement=placement,
                 activation="relu",
                 norm=True,
-                share_pre=version == 2 and first,
+                share_pre=order.is_preactivation and (place == 0 or unit_size.changes),
             )
         )
         channels = out
@@ -86,19 +88,11 @@ def resnet(
         built_from={
             "kind": "resnet",
             "depth": depth,
-            "version": version,
+            "placement": placement,
             "option": option,
             "width": width,
             "init": init,
         },
     )
     initialise(network, init)
-    return network
-
-
-def _resized(chosen: Shortcut, channels: int, out: int, stride: int, option: str) -> Shortcut:
-    """The shortcut for a unit that changes size, scaled like the others if they are."""
-    if isinstance(chosen, NoShortcut):
-        return chosen
-    change: Shortcut = ZeroPad(channels, out, stride) if option == "A" else Projection(channels, out, stride)
-    return Scaled(chosen.lam, change) if isinstance(chosen, Scaled) else change
+    return zero_branches(network) if zero_init else network

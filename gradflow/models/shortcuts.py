@@ -1,10 +1,12 @@
-"""What a unit adds to its branch: nothing, its input, λ times its input, or its input brought to a new size."""
+"""What a unit adds to its branch: every shortcut of He15 §3.3 and He16 Fig. 2, each a module of its own."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,15 +32,30 @@ class Identity(Shortcut):
 
 
 class Scaled(Shortcut):
-    """h(x) = λx, He16 eq. 5, around any shortcut that brings x to the right size (default: identity)."""
+    """h(x) = λx, He16 eq. 5, around any shortcut that brings x to the right size (default: identity).
 
-    def __init__(self, lam: float, inner: Shortcut | None = None) -> None:
+    With ``learned`` λ is a parameter that starts at ``lam``.
+    """
+
+    def __init__(self, lam: float, inner: Shortcut | None = None, *, learned: bool = False) -> None:
         super().__init__()
-        self.lam = float(lam)
+        if not math.isfinite(lam):
+            raise ValueError(f"lam must be a finite number; got lam={lam!r}")
+        self.factor = nn.Parameter(torch.tensor(float(lam))) if learned else float(lam)
         self.inner = inner if inner is not None else Identity()
 
+    @property
+    def lam(self) -> float:
+        """λ as it stands now."""
+        return float(self.factor)
+
+    @property
+    def learned(self) -> bool:
+        """Whether λ is a parameter."""
+        return isinstance(self.factor, nn.Parameter)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.lam * self.inner(x)
+        return self.factor * self.inner(x)
 
     def extra_repr(self) -> str:
         return f"lam={self.lam:g}"
@@ -63,39 +80,112 @@ class ZeroPad(Shortcut):
 
 
 class Projection(Shortcut):
-    """Option B of He15 §3.3: a 1×1 convolution with stride, and BatchNorm as in He15 §3.4 unless ``norm=False``."""
+    """Option B of He15 §3.3: a 1×1 convolution with stride, and BatchNorm as in He15 §3.4 unless ``norm=False``.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, norm: bool = True) -> None:
+    In every unit it is option C, the "1×1 conv shortcut" of He16 Fig. 2e. For features (``image=False``) it is a
+    Linear layer.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, *, norm: bool = True, image: bool = True
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=not norm)
-        self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
+        self.conv = pointwise(in_channels, out_channels, stride, bias=not norm, image=image)
+        kind = nn.BatchNorm2d if image else nn.BatchNorm1d
+        self.norm = kind(out_channels) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))
 
 
-ShortcutChoice = Shortcut | float | None | Sequence[Shortcut | float | None]
-"""A shortcut for all units, a number λ for ``Scaled(λ)`` (1 for ``Identity()``), None for plain, or one of these per
-unit."""
+class Gate(nn.Module):
+    """g(x) = σ(W x + b) with a 1×1 convolution (or Linear) W and one bias a channel that starts at ``bias``.
 
-
-def for_units(shortcut: ShortcutChoice, units: int) -> list[Shortcut]:
-    """A shortcut of its own for each of ``units`` units.
-
-    Raises ValueError if a sequence has another length, TypeError for what is no shortcut.
+    Input and output as of :class:`Projection`. He16 §3.1, after the gates of Highway Networks.
     """
-    if isinstance(shortcut, (list, tuple)):
-        if len(shortcut) != units:
-            raise ValueError(f"shortcut must have one entry per unit: expected {units}, got {len(shortcut)}")
-        return [for_units(one, 1)[0] for one in shortcut]
-    if shortcut is None:
-        return [NoShortcut() for _ in range(units)]
-    if isinstance(shortcut, (int, float)) and not isinstance(shortcut, bool):
-        return [Identity() if shortcut == 1 else Scaled(shortcut) for _ in range(units)]
-    if not isinstance(shortcut, Shortcut):
-        raise TypeError(
-            "shortcut must be a Shortcut such as Identity() or Scaled(0.9), a number λ, None, or one of these "
-            "per unit; "
-            f"got {shortcut!r}"
-        )
-    return [copy.deepcopy(shortcut) for _ in range(units)]
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, *, bias: float = -6.0, image: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = pointwise(in_channels, out_channels, stride, bias=False, image=image)
+        # Apart from the layer, so that drawing its weights anew leaves the start of the gate as it is.
+        self.bias = nn.Parameter(torch.full((out_channels, 1, 1) if image else (out_channels,), float(bias)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.conv(x) + self.bias)
+
+
+class Gated(Shortcut):
+    """h(x) = (1 − g(x))·x, He16 Fig. 2c and d: ``inner`` brings x to the right size, ``gate`` is g."""
+
+    def __init__(self, gate: nn.Module, inner: Shortcut | None = None) -> None:
+        super().__init__()
+        self.gate = gate
+        self.inner = inner if inner is not None else Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (1 - self.gate(x)) * self.inner(x)
+
+
+class Dropped(Shortcut):
+    """h(x) = dropout(x), He16 Fig. 2f: in training each element is zero with probability p, the rest divided by 1 − p.
+
+    On average over the masks h is the identity; a path through U such shortcuts survives with probability (1 − p)^U.
+    """
+
+    def __init__(self, p: float = 0.5, inner: Shortcut | None = None) -> None:
+        super().__init__()
+        self.inner = inner if inner is not None else Identity()
+        self.dropout = nn.Dropout(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.inner(x))
+
+
+class Constant(nn.Module):
+    """A number that multiplies a unit's branch, whatever the input: (1 − λ) in He16 §3.1."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = float(value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_full((), self.value)
+
+    def extra_repr(self) -> str:
+        return f"{self.value:g}"
+
+
+def pointwise(in_width: int, out_width: int, stride: int = 1, *, bias: bool, image: bool) -> nn.Module:
+    """A 1×1 convolution with a stride, or for features a Linear layer."""
+    if image:
+        return nn.Conv2d(in_width, out_width, 1, stride, bias=bias)
+    return nn.Linear(in_width, out_width, bias=bias)
+
+
+class Size(NamedTuple):
+    """What a shortcut has to fit: features or channels in and out, stride, whether these are images, and whether the
+    network has BatchNorm."""
+
+    in_width: int
+    out_width: int
+    stride: int = 1
+    image: bool = True
+    norm: bool = True
+
+    @property
+    def changes(self) -> bool:
+        """Whether the unit's output has another shape than its input."""
+        return self.stride != 1 or self.in_width != self.out_width
+
+
+class Joint(NamedTuple):
+    """What stands at a unit's addition: its shortcut, and what multiplies its branch (None: nothing)."""
+
+    shortcut: Shortcut
+    scale: nn.Module | None = None
+
+
+Variant = Callable[[Size, Shortcut], Joint]
+"""Fits a kind of shortcut to a unit; the second argument brings x to the size of the unit's output."""

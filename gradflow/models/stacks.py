@@ -10,8 +10,18 @@ from typing import Any
 from torch import nn
 
 from gradflow.models.initialisation import check_init, initialise
-from gradflow.models.shortcuts import Identity, NoShortcut, ShortcutChoice, for_units
-from gradflow.models.units import ACTIVATIONS, PLACEMENTS, Network, Unit, activate, check_choice, check_count, make_unit
+from gradflow.models.shortcuts import Identity, NoShortcut, Size
+from gradflow.models.units import (
+    ACTIVATIONS,
+    PLACEMENTS,
+    Network,
+    Unit,
+    check_choice,
+    check_count,
+    make_unit,
+    parts_of,
+)
+from gradflow.models.variants import ShortcutChoice, fitted, for_units
 
 
 def fc_stack(
@@ -31,10 +41,10 @@ def fc_stack(
     default.
 
     The first layer is the stem, the last the head; between them ``span`` layers make a unit (the last unit takes the
-    rest). ``shortcut``: None (plain), Identity(), a number λ or Scaled(λ), or one of these per unit. ``norm`` puts
-    BatchNorm before each activation. Plain stacks of either placement compute the same kind of function;
-    "preactivation" (He16 Fig. 4e) has the closed forms of :mod:`gradflow.theory`. Raises ValueError for arguments that
-    do not fit.
+    rest). ``shortcut``: None (plain), Identity(), a number λ or Scaled(λ), any name or function of
+    :mod:`gradflow.models.variants`, or one of these per unit. ``placement``: see ``PLACEMENTS``; ``norm`` adds its
+    BatchNorms. "preactivation" (He16 Fig. 4e) has the closed forms of :mod:`gradflow.theory`. Raises ValueError for
+    arguments that do not fit.
     """
     n_in = width if in_features is None else in_features
     n_out = width if out_features is None else out_features
@@ -135,25 +145,25 @@ def _stack(
     for name in ("width", "span", "in_features", "out_features", "size"):
         check_count(name, arguments.get(name, 1))
     check_choice("activation", activation, tuple(ACTIVATIONS))
-    check_choice("placement", placement, PLACEMENTS)
+    check_choice("placement", placement, tuple(PLACEMENTS))
     check_init(arguments["init"])
 
+    order = PLACEMENTS[placement]
     first = layer(input_shape[0], width)
-    stem, head = OrderedDict({kind: first}), make_end()
-    if placement == "original":
-        stem.update(activate(activation, width, like=first, norm=norm))
-    else:
-        head = OrderedDict([*activate(activation, width, like=first, norm=norm).items(), *head.items()])
+    ends = {"activation": activation, "width": width, "like": first, "norm": norm}
+    stem = OrderedDict([(kind, first), *parts_of(order.stem, **ends).items()])
+    head = OrderedDict([*parts_of(order.head, **ends).items(), *make_end().items()])
     lengths = [span] * ((depth - 2) // span) + [(depth - 2) % span] * bool((depth - 2) % span)
+    size = Size(width, width, image=kind == "conv", norm=norm)
     units = [
         make_unit(
             [(f"{kind}{number}", layer(width, width)) for number in range(1, length + 1)],
-            one,
+            fitted(choice, size),
             placement=placement,
             activation=activation,
             norm=norm,
         )
-        for length, one in zip(lengths, for_units(shortcut, len(lengths)), strict=True)
+        for length, choice in zip(lengths, for_units(shortcut, len(lengths)), strict=True)
     ]
     network = Network(
         nn.Sequential(stem), units, nn.Sequential(head), input_shape=input_shape, built_from={"kind": kind, **arguments}

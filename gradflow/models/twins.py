@@ -16,14 +16,15 @@ from gradflow.models.units import Unit
 def plain_twin(model: nn.Module) -> nn.Module:
     """A copy of a model of :class:`Unit` s, weights included, in which no unit has a shortcut.
 
-    Strides and widths stay in the branch. Raises TypeError if the model has no Unit.
+    What multiplied a branch (a constant or a gate) goes with the shortcut; strides and widths stay. Raises
+    TypeError if the model has no Unit.
     """
     twin = duplicate(model)
     units = [module for module in twin.modules() if isinstance(module, Unit)]
     if not units:
         raise TypeError(f"plain_twin needs a model made of gradflow.models.Unit; {type(model).__name__} has none")
     for unit in units:
-        unit.shortcut = NoShortcut()
+        unit.shortcut, unit.scale = NoShortcut(), None
         # The pre-activation was shared with the shortcut only; the branch's part of it stays.
         unit.share_pre = False
     return twin

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from gradflow.models.shortcuts import NoShortcut, Shortcut
+from gradflow.models.shortcuts import Joint, NoShortcut, Shortcut
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -16,14 +17,47 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "linear": nn.Identity,
 }
-PLACEMENTS = ("original", "preactivation")
+
+
+class Placement(NamedTuple):
+    """Where BatchNorm ("norm") and activation stand in a unit and at the ends of a network (He16 Fig. 4).
+
+    ``before`` and ``after`` each weight layer, ``last`` behind the branch's last one, ``post`` behind the addition;
+    ``stem`` behind the first layer of the network, ``head`` behind its last unit.
+    """
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    post: tuple[str, ...] = ()
+    stem: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+
+    @property
+    def is_preactivation(self) -> bool:
+        """Whether the first activation stands before the first weight layer."""
+        return bool(self.before)
+
+
+_BOTH = ("norm", "activation")
+PLACEMENTS = {
+    "original": Placement(after=_BOTH, last=("norm",), post=("activation",), stem=_BOTH),
+    "norm-after-addition": Placement(after=_BOTH, post=_BOTH, stem=_BOTH),
+    "activation-before-addition": Placement(after=_BOTH, last=_BOTH, stem=_BOTH),
+    "activation-only-preactivation": Placement(
+        before=("activation",), after=("norm",), last=("norm",), stem=("norm",), head=("activation",)
+    ),
+    "preactivation": Placement(before=_BOTH, head=_BOTH),
+}
+"""Where activation and BatchNorm stand: He16 Fig. 4a … 4e, in the order of the paper."""
 
 
 class Unit(nn.Module):
-    """``post(shortcut(s) + branch(pre(x)))`` with s = x, or s = pre(x) when ``share_pre``.
+    """``post(shortcut(s) + scale(s)·branch(pre(x)))`` with s = x, or s = pre(x) when ``share_pre``.
 
-    A unit with :class:`NoShortcut` is plain: ``post(branch(pre(x)))``. Shapes: whatever the parts take; shortcut and
-    branch must agree. He15 eq. 1 and He16 eq. 1–2, with f = ``post``.
+    A unit with :class:`NoShortcut` is plain: ``post(branch(pre(x)))``. ``scale`` multiplies the branch (He16 Table 1:
+    a constant or a gate); without it the branch stays as it is. Shapes: whatever the parts take; shortcut and branch
+    must agree. He15 eq. 1 and He16 eq. 1–2, with f = ``post``.
     """
 
     is_unit = True
@@ -35,6 +69,7 @@ class Unit(nn.Module):
         shortcut: Shortcut | None = None,
         pre: nn.Module | None = None,
         post: nn.Module | None = None,
+        scale: nn.Module | None = None,
         share_pre: bool = False,
     ) -> None:
         super().__init__()
@@ -42,6 +77,7 @@ class Unit(nn.Module):
         self.branch = branch
         self.shortcut = shortcut if shortcut is not None else NoShortcut()
         self.post = post if post is not None else nn.Identity()
+        self.scale = scale
         self.share_pre = share_pre
 
     @property
@@ -49,11 +85,17 @@ class Unit(nn.Module):
         """Whether the unit has no shortcut."""
         return isinstance(self.shortcut, NoShortcut)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def terms(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        """What is added: the whole shortcut term h(x), None in a plain unit, and the whole branch term F(x)."""
         activated = self.pre(x)
-        if self.is_plain:
-            return self.post(self.branch(activated))
-        return self.post(self.shortcut(activated if self.share_pre else x) + self.branch(activated))
+        source = activated if self.share_pre else x
+        shortcut = None if self.is_plain else self.shortcut(source)
+        branch = self.branch(activated)
+        return shortcut, branch if self.scale is None else self.scale(source) * branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut, branch = self.terms(x)
+        return self.post(branch if shortcut is None else shortcut + branch)
 
 
 class Network(nn.Module):
@@ -84,48 +126,47 @@ class Network(nn.Module):
 
 def make_unit(
     weights: Sequence[tuple[str, nn.Linear | nn.Conv2d]],
-    shortcut: Shortcut,
+    joint: Joint,
     *,
     placement: str,
     activation: str,
     norm: bool,
     share_pre: bool = False,
 ) -> Unit:
-    """A unit of the given weight layers, with activation and BatchNorm where the placement puts them (He16 Fig. 4).
-
-    "original": weight, norm, activation, weight, norm, add, activation (Fig. 4a); "preactivation": norm, activation,
-    weight, norm, activation, weight, add (Fig. 4e).
-    """
-    check_choice("placement", placement, PLACEMENTS)
+    """A unit of the given weight layers, with activation and BatchNorm where the placement puts them (He16 Fig. 4)."""
+    check_choice("placement", placement, tuple(PLACEMENTS))
+    order = PLACEMENTS[placement]
     branch: OrderedDict[str, nn.Module] = OrderedDict()
     pre: nn.Module | None = None
-    post: nn.Module | None = None
     for place, (name, weight) in enumerate(weights, start=1):
-        if placement == "preactivation":
-            before = activate(activation, width_in(weight), like=weight, norm=norm)
-            if place == 1:
-                pre = nn.Sequential(before)
-            else:
-                branch.update((f"{key}{place}", part) for key, part in before.items())
-            branch[name] = weight
+        before = parts_of(order.before, activation, width_in(weight), like=weight, norm=norm)
+        if place == 1:
+            pre = nn.Sequential(before) if before else None
         else:
-            branch[name] = weight
-            if norm:
-                branch[f"norm{place}"] = batch_norm(width_out(weight), like=weight)
-            if place < len(weights):
-                branch[f"activation{place}"] = ACTIVATIONS[activation]()
-            else:
-                post = ACTIVATIONS[activation]()
-    return Unit(nn.Sequential(branch), shortcut=shortcut, pre=pre, post=post, share_pre=share_pre)
+            branch.update((f"{key}{place}", part) for key, part in before.items())
+        branch[name] = weight
+        behind = order.last if place == len(weights) else order.after
+        after = parts_of(behind, activation, width_out(weight), like=weight, norm=norm)
+        branch.update((f"{key}{place}", part) for key, part in after.items())
+    last = weights[-1][1]
+    post = list(parts_of(order.post, activation, width_out(last), like=last, norm=norm).values())
+    return Unit(
+        nn.Sequential(branch),
+        shortcut=joint.shortcut,
+        pre=pre,
+        post=nn.Sequential(*post) if len(post) > 1 else post[0] if post else None,
+        scale=joint.scale,
+        share_pre=share_pre,
+    )
 
 
-def activate(activation: str, width: int, *, like: nn.Module, norm: bool) -> OrderedDict[str, nn.Module]:
-    """BatchNorm, if wanted, then the activation; for features or channels as in the layer ``like``."""
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    if norm:
-        parts["norm"] = batch_norm(width, like=like)
-    parts["activation"] = ACTIVATIONS[activation]()
-    return parts
+def parts_of(
+    kinds: Iterable[str], activation: str, width: int, *, like: nn.Module, norm: bool
+) -> OrderedDict[str, nn.Module]:
+    """BatchNorm (left out unless ``norm``) and activation in the given order, for the features or channels of a layer
+    ``like`` this."""
+    make = {"norm": lambda: batch_norm(width, like=like), "activation": ACTIVATIONS[activation]}
+    return OrderedDict((kind, make[kind]()) for kind in kinds if norm or kind != "norm")
 
 
 def batch_norm(width: int, *, like: nn.Module) -> nn.Module:

@@ -1,6 +1,6 @@
-"""The border between tensors and numbers: frozen results that hold arrays and say where they came from.
+"""Gradients by layer: what :func:`gradflow.trace` and :func:`gradflow.compare` give.
 
-Letters: S steps or seeds, L layers, Q quantities, E epochs, K evaluations.
+Letters: S steps or seeds, L layers, Q quantities.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradflow.base import PICTURES, Result, count, load, number, text_table, unseen_note
 from gradflow.quantiles import quantile
+from gradflow.results.base import Result, count, number, text_table, unseen_note
 from gradflow.verdicts import Verdict, judge
 
 if TYPE_CHECKING:
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 
 HISTOGRAM_EDGES = np.arange(-50.0, 50.5, 0.5)
 """Bin edges of log10|g|; zeros are counted in the first bin, anything beyond the last edge in the last."""
-
-__all__ = [
-    "HISTOGRAM_EDGES",
-    "PICTURES",
-    "Comparison",
-    "History",
-    "Panels",
-    "Result",
-    "Study",
-    "Table",
-    "Trace",
-    "load",
-    "quantile",
-]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -220,135 +206,3 @@ class Comparison(Result):
         )
         title = f"{self.norm} of {self.quantity}{setting}"
         return f"{title}\n{text_table(header, columns)}{verdicts}{self._unmatched()}{unseen}"
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class History(Result):
-    """A training run: loss and error on train and test after each epoch, from :func:`gradflow.fit`.
-
-    ``epoch`` and ``steps`` (K,) say after how many epochs and optimiser steps the curves (K,) were taken, the first
-    before training. Losses are means over the samples; errors are fractions. ``learning_rate`` (E,) is the rate of the
-    last step of each epoch. ``trace`` holds the per-layer trace if one was asked for, at the steps ``traced_steps``.
-    """
-
-    epoch: np.ndarray
-    steps: np.ndarray
-    train_loss: np.ndarray
-    train_error: np.ndarray
-    test_loss: np.ndarray
-    test_error: np.ndarray
-    learning_rate: np.ndarray
-    trace: Trace | None = None
-    traced_steps: np.ndarray | None = None
-
-    @property
-    def epochs(self) -> int:
-        """Number of finished epochs E."""
-        return len(self.learning_rate)
-
-    @property
-    def seconds(self) -> float | None:
-        """Wall time of the run in seconds, where known; not part of equality."""
-        return self.provenance.get("run", {}).get("seconds")
-
-    def steps_to(self, error: float) -> float:
-        """Optimiser steps until the curves first show a training error of at most ``error``; infinity if they never
-        do."""
-        reached = np.flatnonzero(self.train_error <= error)
-        return float(self.steps[reached[0]]) if len(reached) else float("inf")
-
-    def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
-        from gradflow import plots
-
-        return plots.learning_curves(self, ax=ax, **keywords)
-
-    def _columns(self) -> dict[str, Any]:
-        names = ("epoch", "steps", "train_loss", "train_error", "test_loss", "test_error")
-        return {name: getattr(self, name) for name in names}
-
-    def __repr__(self) -> str:
-        columns = [[number(value) for value in column] for column in self._columns().values()]
-        title = f"History: {count(self.epochs, 'epoch')}, {int(self.steps[-1])} steps"
-        return f"{title}\n{text_table([name.replace('_', ' ') for name in self._columns()], columns)}"
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Study(Result):
-    """Training runs over a grid of settings, from :func:`gradflow.study`.
-
-    ``settings[i]`` says what ``histories[i]`` was trained with, for example depth, kind and seed.
-    """
-
-    settings: tuple[Mapping[str, Any], ...]
-    histories: tuple[History, ...]
-
-    def select(self, **wanted: Any) -> list[History]:
-        """The histories whose settings agree with all keywords, in order. Raises KeyError if there is none."""
-        return list(self.subset(**wanted).histories)
-
-    def subset(self, **wanted: Any) -> Study:
-        """The part of the study whose settings agree with all keywords. Raises KeyError if there is none."""
-        pairs = zip(self.settings, self.histories, strict=True)
-        found = [pair for pair in pairs if all(pair[0].get(key) == value for key, value in wanted.items())]
-        if not found:
-            raise KeyError(f"no run with {wanted}; settings are {[dict(setting) for setting in self.settings]}")
-        settings, histories = zip(*found, strict=True)
-        return Study(settings=settings, histories=histories, provenance=self.provenance)
-
-    def final(self, what: str = "test_error", **wanted: Any) -> np.ndarray:
-        """The last value of a curve for each selected run, shape (runs,)."""
-        return np.array([getattr(run, what)[-1] for run in self.select(**wanted)])
-
-    def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
-        if not all({"depth", "kind"} <= setting.keys() for setting in self.settings):
-            raise ValueError("a study is drawn by depth and kind; this one has other settings: use to_frame()")
-        from gradflow import plots
-
-        return plots.error_by_depth(self, ax=ax, **keywords)
-
-    def _columns(self) -> dict[str, Any]:
-        names = list(dict.fromkeys(key for setting in self.settings for key in setting))
-        columns: dict[str, Any] = {name: [setting.get(name) for setting in self.settings] for name in names}
-        for curve in ("train_error", "test_error"):
-            columns[curve] = [float(getattr(run, curve)[-1]) for run in self.histories]
-        return columns
-
-    def __repr__(self) -> str:
-        columns = self._columns()
-        return f"Study: {count(len(self.histories), 'run')}\n" + text_table(
-            list(columns), [list(map(str, c)) for c in columns.values()]
-        )
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Table(Result):
-    """Named columns of equal length, for numbers that are neither a trace nor a training run."""
-
-    has_picture = False
-
-    columns: Mapping[str, np.ndarray | tuple[str, ...]]
-
-    def __getitem__(self, column: str) -> Any:
-        return self.columns[column]
-
-    def _columns(self) -> dict[str, Any]:
-        return dict(self.columns)
-
-    def __repr__(self) -> str:
-        cells = [[x if isinstance(x, str) else number(x) for x in column] for column in self.columns.values()]
-        return text_table(list(self.columns), cells)
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Panels(Result):
-    """Several results drawn in one figure, by the name of their panel."""
-
-    has_picture = False
-
-    parts: Mapping[str, Any]
-
-    def __getitem__(self, panel: str) -> Any:
-        return self.parts[panel]
-
-    def __repr__(self) -> str:
-        return "\n\n".join(f"[{name}]\n{part!r}" for name, part in self.parts.items())

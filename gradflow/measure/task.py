@@ -1,0 +1,96 @@
+"""What a measurement is taken on: a copy of the model, one batch, its target and the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradflow.data import gaussian, shape_for
+from gradflow.models.twins import duplicate
+from gradflow.seeding import derived_seed
+
+Loss = Callable[[Any, Tensor], Tensor]
+Data = Tensor | tuple[Tensor, Tensor] | None
+"""``(x, y)``, or ``x`` alone, or None for a Gaussian batch that fits the model."""
+
+_BATCH, _TARGET = 1, 2
+"""Streams of random numbers beside that of the weights, which has the seed itself."""
+
+
+class Task:
+    """One batch, its target and the loss, the same for every model of a measurement.
+
+    Without a target it is N(0, 1) of the first output's shape. The default loss is cross-entropy for integer and mean
+    squared error for real targets, both batch means.
+    """
+
+    def __init__(self, first: nn.Module, data: Data, *, loss: Loss | None, batch: int, seed: int) -> None:
+        self.seed = seed
+        x, y = given(data) or (gaussian(shape_for(first), batch=batch, seed=derived_seed(seed, _BATCH)), None)
+        self.x: Tensor = x
+        self.y: Tensor | None = y
+        self._loss = loss
+
+    def input_for(self, network: nn.Module) -> Tensor:
+        """A copy of the batch on the model's device and, if real, in its dtype."""
+        x = self.x.detach().clone()  # a model may start with an in-place layer
+        parameter = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
+        if parameter is None:
+            return x
+        return x.to(parameter.device, parameter.dtype if x.is_floating_point() else x.dtype)
+
+    def loss(self, output: Any) -> Tensor:
+        """The loss of a model's output. Raises TypeError for an output that needs the user's own loss or target."""
+        if self._loss is None and not isinstance(output, Tensor):
+            raise TypeError(f"the model returns a {type(output).__name__}, so pass loss=function(output, y)")
+        if self.y is None:
+            if not isinstance(output, Tensor):
+                raise TypeError(f"the model returns a {type(output).__name__}, so pass data=(x, y)")
+            self.y = gaussian(tuple(output.shape[1:]), batch=len(output), seed=derived_seed(self.seed, _TARGET))
+        y = self.y.detach().to(output.device) if isinstance(output, Tensor) else self.y.detach()
+        if self._loss is not None:
+            return self._loss(output, y)
+        return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y)
+
+    def loss_facts(self) -> dict[str, Any]:
+        """What the provenance says of the loss."""
+        if self._loss is not None:
+            name = getattr(self._loss, "__name__", type(self._loss).__name__)
+            return {"loss": name, "reduction": str(getattr(self._loss, "reduction", "not known"))}
+        real = self.y is not None and self.y.is_floating_point()
+        return {"loss": "mean squared error" if real else "cross-entropy", "reduction": "mean"}
+
+
+def given(data: Any) -> tuple[Tensor, Tensor | None] | None:
+    """The user's (x, y), with y None if there is only x; None if there is no data at all.
+
+    Raises TypeError for what is neither, ValueError for an empty batch or for x and y of different lengths.
+    """
+    if data is None:
+        return None
+    x, y = (data, None) if isinstance(data, Tensor) else data if isinstance(data, tuple | list) else (None, None)
+    if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
+        raise TypeError(f"data must be a tensor x, a pair (x, y) of tensors, or None; got {type(data).__name__}")
+    if y is not None and (not x.dim() or not y.dim() or len(x) != len(y)):
+        raise ValueError(f"x and y must have as many samples; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
+    return x, y
+
+
+def copy_of(model: nn.Module, mode: str, dtype: torch.dtype | None = None) -> nn.Module:
+    """A copy of a model in the wanted mode ("train" or "eval") and dtype (None: as it is)."""
+    network = duplicate(model).train(mode == "train")
+    return network if dtype is None else network.to(dtype)
+
+
+def check_task(mode: str, dtype: torch.dtype | None, seed: int) -> None:
+    """Raise ValueError or TypeError for a mode, dtype or seed that cannot be used."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0; got seed={seed!r}")
+    if mode not in ("train", "eval"):
+        raise ValueError(f'mode must be "train" or "eval"; got {mode!r}')
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype must be a floating-point torch dtype such as torch.float64; got {dtype!r}")

@@ -3,7 +3,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: figures test quick bench lint clean help
+.PHONY: figures recompute test quick bench lint clean help
 
 $(VENV)/bin/python:
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradflow needs Python 3.11 or newer; python3 is " + sys.version.split()[0])'
@@ -18,13 +18,11 @@ $(VENV)/.dev: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/.core
 
-# Computed again only when the code has changed; drawn from the numbers each time.
-$(VENV)/.figures: $(VENV)/.core $(shell find gradflow -name '*.py')
-	$(VENV)/bin/gradflow figures --out figures > /dev/null
-	touch $@
-
-figures: $(VENV)/.figures  ## draw every book figure into figures/ (sets everything up first)
+figures: $(VENV)/.core  ## draw every book figure from its recorded numbers (sets everything up first)
 	@$(VENV)/bin/gradflow figures --from-data --out figures
+
+recompute: $(VENV)/.core  ## compute every book figure anew, with all its seeds (a quarter of an hour)
+	$(VENV)/bin/gradflow figures --full --out figures
 
 test: $(VENV)/.dev  ## run every test (sets everything up first)
 	$(VENV)/bin/python -m pytest
@@ -46,4 +44,4 @@ clean:  ## remove the environment and everything built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradflow import data, models, plots, theory
+    from gradflow.analysis import split
     from gradflow.comparison import compare
+    from gradflow.measure.lesions import lesion
+    from gradflow.measure.paths import path_spectrum
     from gradflow.measure.tracing import trace
     from gradflow.results import load
     from gradflow.training import fit, recipes, study
@@ -19,10 +22,27 @@ _WHERE = {
     "study": "gradflow.training",
     "recipes": "gradflow.training",
     "load": "gradflow.results",
+    "lesion": "gradflow.measure.lesions",
+    "path_spectrum": "gradflow.measure.paths",
+    "split": "gradflow.analysis",
 }
 _NAMESPACES = ("data", "models", "plots", "theory")
 
-__all__ = ["compare", "data", "fit", "load", "models", "plots", "recipes", "study", "theory", "trace"]
+__all__ = [
+    "compare",
+    "data",
+    "fit",
+    "lesion",
+    "load",
+    "models",
+    "path_spectrum",
+    "plots",
+    "recipes",
+    "split",
+    "study",
+    "theory",
+    "trace",
+]
 
 
 def __getattr__(name: str) -> Any:

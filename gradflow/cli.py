@@ -1,4 +1,4 @@
-"""The command line: ``gradflow figures``, ``gradflow compare``, ``gradflow --version``."""
+"""The command line: ``gradflow figures``, ``compare``, ``split``, ``paths``, ``lesion``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import gradflow
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from gradflow.results import Result
 
 app = typer.Typer(
     help="How gradients travel through deep networks, with and without shortcuts.",
@@ -75,6 +77,7 @@ def figures(
     out: Annotated[Path, typer.Option(help="Folder for pictures; numbers go to its data/ folder.")] = Path("figures"),
     formats: Annotated[str, typer.Option("--format", help="Comma-separated: pdf, svg, png.")] = "pdf,svg,png",
     from_data: Annotated[bool, typer.Option("--from-data", help="Redraw from OUT/data without computing.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train with all the seeds of the book, not with a few.")] = False,
 ) -> None:
     """Compute and draw the book figures."""
     from gradflow import figures as book
@@ -87,7 +90,7 @@ def figures(
     with tqdm(wanted, unit="figure", dynamic_ncols=True) as bar:
         for name in bar:
             bar.set_description(f"{'drawing' if from_data else 'computing'} {name}")
-            written += book.make(name, out, kinds, from_data=from_data)
+            written += book.make(name, out, kinds, from_data=from_data, full=full)
     written.append(book.gallery(out))
     _show("\n".join(str(path) for path in written))
 
@@ -98,45 +101,129 @@ def _check(what: str, wanted: Any, known: Any) -> None:
         raise ValueError(f"{what} must be among {', '.join(known)}; got {', '.join(map(repr, unknown))}")
 
 
+Stack = Annotated[str, typer.Option(help="fc, conv or resnet (6n+2 layers, BatchNorm).")]
+Depth = Annotated[int, typer.Option(help="Number of weighted layers.")]
+Width = Annotated[int, typer.Option(help="Features or channels; those of the first stage of a resnet.")]
+Init = Annotated[str, typer.Option(help="default, he, he_fan_out, xavier, orthogonal or normal(SIGMA).")]
+Activation = Annotated[str, typer.Option(help="relu, tanh, sigmoid, gelu or linear (fc and conv).")]
+BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="BatchNorm before each activation (fc and conv).")]
+Lam = Annotated[float, typer.Option(help="λ, the factor on every shortcut.")]
+Shortcut = Annotated[str, typer.Option(help="λ, or a kind such as conv1x1 or exclusive-gate (He16 Table 1).")]
+Seeds = Annotated[int, typer.Option(help="How many times to draw weights and batch.")]
+Out = Annotated[Path, typer.Option(help="Picture (.pdf, .svg, .png) or numbers (.json) to write.")]
+
+
 @app.command()
 def compare(
-    stack: Annotated[str, typer.Option(help="fc, conv or resnet (6n+2 layers, BatchNorm).")] = "fc",
-    depth: Annotated[int, typer.Option(help="Number of weighted layers.")] = 20,
-    width: Annotated[int, typer.Option(help="Features or channels; those of the first stage of a resnet.")] = 64,
-    init: Annotated[
-        str, typer.Option(help="default, he, he_fan_out, xavier, orthogonal or normal(SIGMA).")
-    ] = "default",
-    activation: Annotated[str, typer.Option(help="relu, tanh, sigmoid, gelu or linear (fc and conv).")] = "relu",
-    norm: Annotated[bool, typer.Option("--batch-norm", help="BatchNorm before each activation (fc and conv).")] = False,
-    lam: Annotated[float, typer.Option(help="λ, the factor on every shortcut.")] = 1.0,
-    seeds: Annotated[int, typer.Option(help="How many times to draw weights and batch.")] = 10,
-    out: Annotated[Path, typer.Option(help="Picture (.pdf, .svg, .png) or numbers (.json) to write.")] = Path(
-        "compare.png"
-    ),
+    stack: Stack = "fc",
+    depth: Depth = 20,
+    width: Width = 64,
+    init: Init = "default",
+    activation: Activation = "relu",
+    norm: BatchNorm = False,
+    lam: Lam = 1.0,
+    seeds: Seeds = 10,
+    out: Out = Path("compare.png"),
 ) -> None:
     """Compare the gradient by layer of a plain and a residual network; print the table, write a figure."""
+    _check_request(out, seeds=seeds)
+    build = _builder(stack, depth, width, init, activation, norm)
+    _answer(gradflow.compare(build(None), build(lam), repeats=seeds), out)
+
+
+@app.command()
+def split(
+    stack: Stack = "fc",
+    depth: Depth = 52,
+    width: Width = 64,
+    init: Init = "he",
+    activation: Activation = "relu",
+    norm: BatchNorm = False,
+    shortcut: Shortcut = "1",
+    seeds: Seeds = 10,
+    out: Out = Path("split.png"),
+) -> None:
+    """Split the gradient at every unit into shortcut part and residual part; print the table, write a figure."""
+    _check_request(out, seeds=seeds)
+    build = _builder(stack, depth, width, init, activation, norm)
+    _answer(gradflow.split(build(_kind(shortcut)), repeats=seeds), out)
+
+
+@app.command()
+def paths(
+    stack: Stack = "fc",
+    depth: Depth = 56,
+    width: Width = 64,
+    init: Init = "he",
+    activation: Activation = "relu",
+    norm: BatchNorm = False,
+    shortcut: Shortcut = "1",
+    seeds: Seeds = 3,
+    out: Out = Path("paths.png"),
+) -> None:
+    """Measure the gradient carried by paths of each length; print the table, write a figure."""
+    _check_request(out, seeds=seeds)
+    build = _builder(stack, depth, width, init, activation, norm)
+    _answer(gradflow.path_spectrum(build(_kind(shortcut)), repeats=seeds), out)
+
+
+@app.command()
+def lesion(
+    depth: Annotated[int, typer.Option(help="Weighted layers, 6n+2, of a residual and a plain net.")] = 20,
+    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
+    epochs: Annotated[int, typer.Option(help="Epochs of training on the embedded digits.")] = 15,
+    draws: Annotated[int, typer.Option(help="Random sets of units, and orders, of each size.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and draws.")] = 0,
+    out: Out = Path("lesion.png"),
+) -> None:
+    """Train a residual and a plain net on the digits, then remove and shuffle their units; print, draw."""
+    from dataclasses import replace
+
+    from gradflow.models import resnet
+    from gradflow.seeding import seeded
+
+    _check_request(out, draws=draws, epochs=epochs)
+    digits, recipe, nets = gradflow.data.digits(), replace(gradflow.recipes.lecture_digits, epochs=epochs), []
+    for residual in (True, False):
+        with seeded(seed):
+            nets.append(resnet(depth, width=width, in_channels=1, size=8, residual=residual))
+        gradflow.fit(nets[-1], digits, recipe, seed=seed)
+    _answer(gradflow.lesion(nets[0], digits.test, plain=nets[1], draws=draws, seed=seed, progress=True), out)
+
+
+def _check_request(out: Path, **counts: int) -> None:
     from gradflow.results import PICTURES
 
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"--{name} must be at least 1; got {count}")
     if out.suffix not in (*PICTURES, ".json"):
         raise ValueError(f"--out must end in .pdf, .svg, .png or .json; got {out.name!r}")
-    if seeds < 1:
-        raise ValueError(f"--seeds must be at least 1; got {seeds}")
-    build = _builder(stack, depth, width, init, activation, norm)
-    result = gradflow.compare(build(None), build(lam), repeats=seeds)
+
+
+def _answer(result: Result, out: Path) -> None:
     _show(repr(result.save(out)))
     _show(str(out))
 
 
+def _kind(shortcut: str) -> float | str:
+    """λ where the text is a number, else the name of a kind of shortcut."""
+    try:
+        return float(shortcut)
+    except ValueError:
+        return shortcut
+
+
 def _builder(
     stack: str, depth: int, width: int, init: str, activation: str, norm: bool
-) -> Callable[[float | None], Callable[[], nn.Module]]:
-    """For a λ (None: no shortcut), a function that builds the network."""
+) -> Callable[[float | str | None], Callable[[], nn.Module]]:
+    """For a shortcut (None: none), a function that builds the network."""
     from gradflow.models import conv_stack, fc_stack, resnet
 
     _check("--stack", [stack], ("fc", "conv", "resnet"))
     if stack == "resnet":
         if activation != "relu" or norm:
             raise ValueError("a resnet always has ReLU and BatchNorm; leave out --activation and --batch-norm")
-        return lambda lam: lambda: resnet(depth, width=width, init=init, shortcut=lam)
+        return lambda shortcut: lambda: resnet(depth, width=width, init=init, shortcut=shortcut)
     make = fc_stack if stack == "fc" else conv_stack
-    return lambda lam: lambda: make(depth, width, shortcut=lam, init=init, activation=activation, norm=norm)
+    return lambda shortcut: lambda: make(depth, width, shortcut=shortcut, init=init, activation=activation, norm=norm)

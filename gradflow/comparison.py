@@ -5,27 +5,24 @@ from __future__ import annotations
 import dataclasses
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 
-from gradflow import theory
 from gradflow.data import gaussian
 from gradflow.measure import norms
 from gradflow.measure.provenance import describe
 from gradflow.measure.selection import Layers
 from gradflow.measure.signals import FORWARD
-from gradflow.measure.task import Data, Loss, Task, check_task, copy_of, given
-from gradflow.measure.tracing import QUANTITIES, trace, unwrap
-from gradflow.models import Identity, Network, NoShortcut, Scaled
+from gradflow.measure.task import Data, Loss, Model, Task, check_models, check_task, copies, given
+from gradflow.measure.tracing import QUANTITIES, trace
 from gradflow.models import share_weights as copy_weights
+from gradflow.prediction import predict
 from gradflow.results import Comparison, Trace
 from gradflow.seeding import seeded
-
-Model = nn.Module | Callable[[], nn.Module]
 
 MEASURED = tuple(quantity for quantity in QUANTITIES if quantity not in ("update_ratio", "drift"))
 
@@ -125,19 +122,8 @@ def _check(
     dtype: torch.dtype | None,
     seed: int,
 ) -> None:
-    for name, model in named.items():
-        if isinstance(model, nn.Module):
-            unwrap(model)
-            if repeats != 1:
-                raise ValueError(
-                    f"repeats={repeats!r} draws fresh weights each time, so it needs functions that build a model; "
-                    f"{name} is a {type(model).__name__}: pass e.g. lambda: fc_stack(50, 64)"
-                )
-        elif not callable(model):
-            raise TypeError(f"{name} must be a torch.nn.Module or a function that builds one; got {model!r}")
+    check_models(named, repeats)
     check_task(mode, dtype, seed)
-    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
-        raise ValueError(f"repeats must be a whole number of at least 1; got repeats={repeats!r}")
     if quantity not in MEASURED:
         raise ValueError(f"quantity must be one of {', '.join(MEASURED)}; got {quantity!r}")
     norms.check_norm(norm)
@@ -159,23 +145,13 @@ def _prepare(
     named: Mapping[str, Model], seed: int, mode: str, dtype: torch.dtype | None, share: bool
 ) -> dict[str, nn.Module]:
     """The modules to measure: copies, or freshly built from one seed; in the wanted mode and dtype, weights shared."""
-    networks: dict[str, nn.Module] = {}
-    for name, model in named.items():
-        network = model if isinstance(model, nn.Module) else _built(name, model, seed)
-        networks[name] = copy_of(unwrap(network), mode, dtype)  # what a builder returns may be somebody's, too
+    # What a builder returns may be somebody's, too, so it is copied as well.
+    networks = {name: next(copies(model, 1, seed, mode, dtype, name)) for name, model in named.items()}
     if share:
         first, *others = networks.values()
         for other in others:
             copy_weights(first, other)
     return networks
-
-
-def _built(name: str, build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with seeded(seed):
-        network = build()
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"the function for {name} must return a torch.nn.Module; it returned {type(network).__name__}")
-    return network
 
 
 def _run(task: Task, name: str, network: nn.Module, watched: trace, *, backward: bool) -> None:
@@ -211,63 +187,3 @@ def _predictions(networks: Mapping[str, nn.Module], quantity: str, norm: str, la
         return {}
     found = {name: predict(network) for name, network in networks.items()}
     return {name: profile for name, profile in found.items() if profile is not None}
-
-
-def _is_at_start(network: Network, init: str) -> bool:
-    """Whether the spread of every layer's weights is what its initialisation gives, within six standard errors."""
-    for layer in network.modules():
-        if not isinstance(layer, (nn.Linear, nn.Conv2d)):
-            continue
-        weight = layer.weight
-        kernel = weight[0, 0].numel()
-        try:
-            variance, _ = theory.weight_variance(
-                init, weight.shape[1] * kernel, weight.shape[0] * (1 if init == "orthogonal" else kernel)
-            )
-        except ValueError:
-            return False
-        if abs(norms.rms(weight) ** 2 / variance - 1) > 6 * (2 / weight.numel()) ** 0.5:
-            return False
-    return True
-
-
-def predict(network: nn.Module) -> np.ndarray | None:
-    """RMS of ∂loss/∂output of each weighted layer relative to the last one with a closed form, shape (L,), from theory.
-
-    None for networks without a closed form and for weights that are no longer a draw of the network's initialisation;
-    NaN for a conv stack's Linear head.
-    """
-    built = getattr(network, "built_from", {})
-    if (
-        not isinstance(network, Network)
-        or built.get("kind") not in ("fc", "conv")
-        or built["placement"] != "preactivation"
-        or not _is_at_start(network, built["init"])
-    ):
-        return None
-    if any(unit.scale is not None for unit in network.units):
-        return None
-    shortcuts = [unit.shortcut for unit in network.units]
-    if all(isinstance(shortcut, NoShortcut) for shortcut in shortcuts):
-        lam: Sequence[float] | None = None
-    elif all(isinstance(shortcut, (Identity, Scaled)) for shortcut in shortcuts):
-        lam = [shortcut.lam if isinstance(shortcut, Scaled) else 1.0 for shortcut in shortcuts]
-    else:
-        return None
-    shared = {name: built[name] for name in ("width", "activation", "init", "span", "norm")}
-    try:
-        if built["kind"] == "fc":
-            ends = {name: built[name] for name in ("in_features", "out_features")}
-            return theory.stack_profile(depth=built["depth"], lam=lam, **ends, **shared).rms
-        profile = theory.stack_profile(
-            depth=built["depth"] - 1,
-            lam=lam,
-            in_features=built["in_features"],
-            kernel=3,
-            size=built["size"],
-            head=False,
-            **shared,
-        )
-    except ValueError:  # no closed form for this combination
-        return None
-    return np.append(profile.rms, np.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
@@ -76,6 +77,28 @@ def study_of() -> Study:
     return Study(settings=tuple(settings), histories=tuple(histories), provenance={"threads": 1})
 
 
+@cache
+def _analyses() -> dict[str, Any]:
+    """One result of every analysis of units, of tiny nets."""
+    import gradflow
+    from gradflow.measure.landscape import loss_slice
+    from gradflow.measure.shattering import gradient_correlation, input_gradients
+    from gradflow.models import fc_stack
+
+    net = fc_stack(8, 4, shortcut=0.5, in_features=3, out_features=2)
+    data = (torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 0, 1]))
+    along = input_gradients({"plain": fc_stack(4, 4, in_features=1, out_features=1)})
+    return {
+        "GradientSplit": gradflow.split(net, data),
+        "PathSpectrum": gradflow.path_spectrum(net, data, sampled=2),
+        "Lesion": gradflow.lesion(net, data, plain=fc_stack(8, 4, in_features=3, out_features=2), draws=2),
+        "LossSlice": loss_slice(net, data, steps=3, directions=2),
+        "InputGradients": along,
+        "Autocorrelation": along.autocorrelation(range(4)),
+        "GradientCorrelation": gradient_correlation(net, data),
+    }
+
+
 def one_of_each() -> dict[str, Any]:
     """One result of every kind, with everything filled in that may be missing."""
     whole = trace_of(
@@ -91,6 +114,7 @@ def one_of_each() -> dict[str, Any]:
         "Study": study_of(),
         "Table": Table(columns={"name": ("a", "b"), "x": np.array([1.5, np.nan]), "n": np.array([1, 2])}),
         "Panels": Panels(parts={"left": whole, "right": study_of()}),
+        **_analyses(),
     }
 
 

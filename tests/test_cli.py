@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import gradflow
-from gradflow import cli, figures
+from gradflow import cli, figures, plots
+from gradflow.figures.book import BookFigure, Seeds
+from gradflow.results import Table
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -49,6 +52,12 @@ def test_without_a_command_it_shows_the_help(monkeypatch, capsys):
         (["compare", "--activation", "swish"], ["gelu", "swish"]),
         (["compare", "--seeds", "0"], ["--seeds", "0"]),
         (["compare", "--out", "flow.doc"], [".pdf", "flow.doc"]),
+        (["split", "--shortcut", "skip"], ["conv1x1", "'skip'"]),
+        (["split", "--shortcut", "nan"], ["lam=nan"]),
+        (["paths", "--depth", "2"], ["units"]),
+        (["paths", "--out", "paths.txt"], [".pdf", "paths.txt"]),
+        (["lesion", "--draws", "0"], ["--draws", "0"]),
+        (["lesion", "--depth", "9"], ["6n+2", "depth=9"]),
         (["nonsense"], ["nonsense"]),
     ],
 )
@@ -76,6 +85,51 @@ def test_compare_prints_the_table_and_writes_the_numbers(monkeypatch, capsys, tm
     assert result.repeats == 2
     assert len(result.traces["plain"].layers) == depth
     assert result.values("plain").tolist() != result.values("residual").tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["split", "--depth", 8, "--width", 6, "--shortcut", "0.5", "--seeds", 2], "GradientSplit"),
+        (["paths", "--stack", "resnet", "--depth", 8, "--width", 2, "--shortcut", "conv1x1"], "PathSpectrum"),
+        (["lesion", "--depth", 8, "--width", 2, "--epochs", 1, "--draws", 2], "Lesion"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_the_analyses_print_the_answer_and_write_it(monkeypatch, capsys, tmp_path, arguments, kind):
+    out_file = tmp_path / "found.json"
+    status, out, _ = run(monkeypatch, capsys, *arguments, "--out", out_file)
+    result = gradflow.load(out_file)
+    assert status == 0
+    assert out == f"{result!r}\n{out_file}\n"
+    assert type(result).__name__ == kind
+
+
+def test_a_live_run_never_replaces_one_with_more_seeds(monkeypatch, capsys, tmp_path):
+    def compute(seeds):
+        return Table(columns={"number": np.arange(float(seeds))})
+
+    def draw(numbers):
+        picture = plots.new_figure()
+        picture.subplots().plot(numbers["number"])
+        return picture
+
+    one = BookFigure(compute, draw, lambda numbers: {}, Seeds(book=3, live=2))
+    monkeypatch.setattr(figures, "CATALOGUE", {"one": one})
+    monkeypatch.setattr(figures, "gallery", lambda folder: folder / "README.md")
+    stored = tmp_path / "data" / "one.json"
+
+    def figure(*options):
+        status, _, err = run(monkeypatch, capsys, "figures", "one", "--out", tmp_path, "--format", "png", *options)
+        return status, err, len(gradflow.load(stored)["number"])
+
+    assert figure()[::2] == (0, 2)
+    assert figure("--full")[::2] == (0, 3)
+    status, err, seeds = figure()
+    assert (status, seeds) == (2, 3)
+    assert "--full" in err.splitlines()[-1]
+    assert "3 seeds" in err.splitlines()[-1]
+    assert figure("--from-data")[::2] == (0, 3)
 
 
 def test_an_interrupt_leaves_no_half_written_file(monkeypatch, capsys, tmp_path):

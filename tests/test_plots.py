@@ -21,6 +21,7 @@ from gradflow.plots.labels import ENGLISH
 from gradflow.results import Table
 from gradflow.verdicts import smallest_subnormal
 
+DRAWN = ("Trace", "Comparison", "History", "Study", "GradientSplit", "PathSpectrum", "Lesion")
 RNG = np.random.default_rng(0)
 VALUES = RNG.lognormal(sigma=2, size=(9, 6))
 
@@ -322,7 +323,7 @@ def test_drift_by_layer(make_history: Callable[..., Any], make_trace: Callable[.
 
 
 def test_every_plot_draws_into_the_given_axes_only(each_kind: dict[str, Any]) -> None:
-    for kind in ("Trace", "Comparison", "History", "Study"):
+    for kind in DRAWN:
         figure = Figure()
         target, neighbour = figure.subplots(1, 2)
         empty = len(neighbour.get_children())
@@ -335,7 +336,7 @@ def test_every_plot_draws_into_the_given_axes_only(each_kind: dict[str, Any]) ->
 
 
 def test_without_axes_a_new_figure_is_made(each_kind: dict[str, Any]) -> None:
-    for kind in ("Trace", "Comparison", "History", "Study"):
+    for kind in DRAWN:
         ax = each_kind[kind].plot()
         assert pyplot.get_fignums() == [ax.figure.number]
         assert ax.figure.get_size_inches()[0] * 25.4 == pytest.approx(plots.SINGLE_MM)
@@ -345,7 +346,7 @@ def test_without_axes_a_new_figure_is_made(each_kind: dict[str, Any]) -> None:
 def test_plots_leave_results_as_they_are(each_kind: dict[str, Any]) -> None:
     import copy
 
-    for kind in ("Trace", "Comparison", "History", "Study"):
+    for kind in DRAWN:
         before = copy.deepcopy(each_kind[kind])
         each_kind[kind].plot(ax=Figure().subplots())
         assert each_kind[kind] == before

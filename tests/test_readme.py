@@ -33,10 +33,12 @@ def test_first_block_prints_what_the_readme_shows(printed):
     assert numbers(printed[0]) == pytest.approx(numbers(shown), rel=0.05, abs=0.06)
 
 
-def test_the_verdict_the_trace_and_the_error_are_printed(printed):
+def test_the_verdict_the_split_the_trace_and_the_error_are_printed(printed):
     assert "toward the input" in printed[1]
-    assert "5 steps, 12 layers" in printed[2]
-    assert re.fullmatch(r"test error \d+\.\d% after 15 epochs\n", printed[3])
+    assert printed[2].startswith("GradientSplit: RMS of ∂E/∂x at 50 units")
+    assert re.search(r"\n\(\d, \d+\)\n$", printed[2])
+    assert "5 steps, 12 layers" in printed[3]
+    assert re.fullmatch(r"test error \d+\.\d% after 15 epochs\n", printed[4])
 
 
 def test_the_house_names_every_module():

@@ -22,8 +22,12 @@ from hypothesis.extra import numpy as hnp
 from gradflow import load
 from gradflow.results import Panels, Result, Table, Trace, quantile
 
-KINDS = ("Trace", "Comparison", "History", "Study", "Table", "Panels")
-DRAWN = ("Trace", "Comparison", "History", "Study")
+KINDS = (
+    *("Trace", "Comparison", "History", "Study", "Table", "Panels"),
+    *("GradientSplit", "PathSpectrum", "Lesion", "LossSlice"),
+    *("InputGradients", "Autocorrelation", "GradientCorrelation"),
+)
+DRAWN = ("Trace", "Comparison", "History", "Study", "GradientSplit", "PathSpectrum", "Lesion", "LossSlice")
 
 floats = st.one_of(st.floats(), st.sampled_from([math.nan, math.inf, -math.inf, -0.0, 5e-324, 2.2e-308, 1e308]))
 arrays = st.sampled_from([np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_, np.uint64]).flatmap(

@@ -1,4 +1,4 @@
-"""theory.py against quadrature by SciPy, against PyTorch's own initialisers and against wide nets measured here.
+"""theory/moments.py and meanfield.py against SciPy's quadrature, PyTorch's initialisers and wide nets measured here.
 
 Tolerances are per layer: a wide net drawn once differs from the mean over all nets by about √(depth/width) in all.
 """
@@ -43,7 +43,7 @@ EXACT: dict[str, tuple[Function, Function]] = {
     ),
     "linear": (lambda x: x, lambda x: 1.0),
 }
-PLAIN_INITS = ("default", "he", "xavier", "orthogonal", "normal(0.05)")
+PLAIN_INITS = ("default", "he", "he_fan_out", "xavier", "orthogonal", "normal(0.05)")
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,8 @@ def initialise(layer: nn.Linear | nn.Conv2d, init: str) -> None:
     nn.init.zeros_(layer.bias)
     if init == "he":
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    elif init == "he_fan_out":
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", mode="fan_out")
     elif init == "xavier":
         nn.init.xavier_normal_(layer.weight)
     elif init == "orthogonal":
@@ -95,7 +97,9 @@ def measure_once(
     out_features: int | None = None,
     activation: str = "relu",
     init: str = "default",
+    bias_variance: float | None = None,
     lam: float | tuple[float, ...] | None = None,
+    beta: float = 1.0,
     span: int = 2,
     input_moment: float = 1.0,
     kernel: int = 1,
@@ -117,6 +121,8 @@ def measure_once(
         if norm:
             signal = nn.functional.batch_norm(signal, None, None, training=True, eps=1e-12)
         output: Tensor = layer(TORCH[activation](signal))
+        if bias_variance is not None:
+            output = output - layer.bias + math.sqrt(bias_variance) * torch.randn_like(output[0])
         outputs.append(output)
         return output
 
@@ -127,7 +133,7 @@ def measure_once(
         for layer in body[start : start + span]:
             branch = weighted(layer, branch)
         factor = lam[unit] if isinstance(lam, tuple) else lam
-        stream = branch if factor is None else factor * stream + branch
+        stream = beta * branch + (0 if factor is None else factor * stream)
     for layer in last:
         stream = weighted(layer, stream)
     gradients = torch.autograd.grad(stream, outputs, torch.randn_like(stream))
@@ -273,7 +279,7 @@ def test_forty_layers_of_the_reference_against_a_wide_net() -> None:
     assert np.median(runs) ** (1 / 78) == pytest.approx(theory.gradient_factor("relu", "default", 256), rel=0.01)
 
 
-@pytest.mark.parametrize("init", ["default", "xavier", "orthogonal", "he"])
+@pytest.mark.parametrize("init", ["default", "xavier", "orthogonal", "he", "he_fan_out"])
 def test_narrow_ends_against_a_wide_net(init: str) -> None:
     stack: dict[str, Any] = {
         "depth": 6,
@@ -351,6 +357,41 @@ def test_special_cases_agree(depth: int, width: int, activation: str, init: str,
     convs = theory.stack_profile(**common, kernel=1, size=3, head=False)
     assert convs.log_backward == pytest.approx(plain.log_backward, abs=1e-9)
     assert convs.log_forward == pytest.approx(plain.log_forward, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        {"init": "he", "bias_variance": 1.0},
+        {"init": "default", "bias_variance": 0.0},
+        {"init": "xavier", "bias_variance": 0.3, "activation": "tanh"},
+        {"init": "he", "bias_variance": 0.5, "lam": 0.9, "beta": 0.5},
+        {"init": "he", "lam": 1.0, "beta": -0.3, "span": 3},
+        {"init": "he", "beta": 0.5},
+    ],
+    ids=str,
+)
+def test_given_biases_and_branch_factors_against_a_wide_net(stack: dict[str, Any]) -> None:
+    per_layer, anywhere, signal = errors(**{"depth": 12, "width": 256, "seeds": 7} | stack)
+    assert per_layer < 0.01
+    assert anywhere < 0.1
+    assert signal < 0.5
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_biases_by_layer_are_a_recursion(activation: str) -> None:
+    profile = theory.stack_profile(depth=9, width=8, activation=activation, init="he", bias_variance=0.7)
+    q = 2 * 1.0 + 0.7
+    for forward in profile.forward:
+        assert forward == pytest.approx(q, rel=1e-9)
+        q = 2 * theory.activation_moments(activation, q)[0] + 0.7
+
+
+def test_gradient_factor_with_biases() -> None:
+    assert theory.gradient_factor("relu", "he", 64, bias_variance=1.0) == pytest.approx(1)  # relu forgets the size
+    own = theory.gradient_factor("tanh", "default", 64)
+    assert theory.gradient_factor("tanh", "default", 64, bias_variance=1 / (3 * 64)) == pytest.approx(own)
+    assert theory.gradient_factor("tanh", "default", 64, bias_variance=1.0) < own  # saturated
 
 
 # ── a thousand layers ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -497,24 +538,6 @@ def test_batchnorm_in_conv_stacks_against_a_wide_net(activation: str, lam: float
     assert signal < 0.2
 
 
-# ── shortcuts alone ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@given(st.lists(st.floats(0.1, 10) | st.floats(-10, -0.1), max_size=20))
-def test_shortcut_product_is_the_product(lam: list[float]) -> None:
-    logs = theory.log10_shortcut_product(lam, len(lam))
-    expected = [abs(math.prod(lam[i:])) for i in range(len(lam) + 1)]
-    assert 10**logs == pytest.approx(np.array(expected), rel=1e-10)
-
-
-def test_shortcut_product_of_one_number() -> None:
-    assert theory.log10_shortcut_product(0.5, 50)[0] == pytest.approx(math.log10(8.9e-16), abs=0.01)
-    assert theory.log10_shortcut_product(1.1, 50)[0] == pytest.approx(math.log10(117), abs=0.01)
-    assert theory.log10_shortcut_product(0.1, 10_000)[0] == pytest.approx(-10_000)
-    assert theory.log10_shortcut_product([1, 0, 10], 3).tolist() == [-math.inf, -math.inf, 1, 0]
-    assert theory.log10_shortcut_product(0.9, 0).tolist() == [0]
-
-
 # ── user errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -528,6 +551,11 @@ def test_shortcut_product_of_one_number() -> None:
         ({"in_features": 0}, "in_features must be .* got in_features=0"),
         ({"out_features": -3}, "out_features must be .* got out_features=-3"),
         ({"span": 0}, "span must be .* got span=0"),
+        ({"bias_variance": -1.0}, "bias_variance must be finite and not negative, got bias_variance=-1.0"),
+        ({"bias_variance": math.nan}, "got bias_variance=nan"),
+        ({"beta": [1.0, 2.0]}, r"beta must be one finite number or one per unit \(4\), got 2"),
+        ({"beta": 0.0}, "a unit needs a shortcut or a branch, got lam=None, beta=0.0"),
+        ({"stem": False, "in_features": 4}, "in_features needs a stem.*in_features=4, stem=False"),
         ({"size": 0, "head": False}, "size must be .* got size=0"),
         ({"kernel": 2, "size": 4, "head": False}, "odd kernel.*got kernel=2"),
         ({"kernel": 3, "head": False}, "odd kernel, a size.*size=None"),
@@ -562,7 +590,5 @@ def test_bad_numbers_are_refused_at_the_door() -> None:
         theory.weight_variance("he", 4, 0)
     with pytest.raises(ValueError, match=r"depth must be .* at least 2, got depth=1"):
         theory.gradient_factor("relu", "he", 64, depth=1)
-    with pytest.raises(ValueError, match=r"one per unit \(3\), got 2"):
-        theory.log10_shortcut_product([1.0, 1.0], 3)
-    with pytest.raises(ValueError, match=r"units must be .* got units=-1"):
-        theory.log10_shortcut_product(1.0, -1)
+    with pytest.raises(ValueError, match=r"bias_variance must be .* got bias_variance=inf"):
+        theory.gradient_factor("relu", "he", 64, bias_variance=math.inf)

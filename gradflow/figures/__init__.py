@@ -10,25 +10,50 @@ from dataclasses import replace
 from pathlib import Path
 
 from gradflow import plots, storage
-from gradflow.figures import flow, training
+from gradflow.figures import anatomy, flow, landscape, lesions, shattering, training, units, variants
 from gradflow.figures.book import BookFigure
 from gradflow.plots.labels import text
 from gradflow.results import Result, load
 
 FORMATS = ("pdf", "svg", "png")
-CATALOGUE: dict[str, BookFigure] = {**flow.FIGURES, **training.FIGURES}
+CATALOGUE: dict[str, BookFigure] = {
+    **flow.FIGURES,
+    **training.FIGURES,
+    **anatomy.FIGURES,
+    **units.FIGURES,
+    **variants.FIGURES,
+    **shattering.FIGURES,
+    **lesions.FIGURES,
+    **landscape.FIGURES,
+}
 
 
-def make(name: str, folder: Path, formats: tuple[str, ...] = FORMATS, *, from_data: bool = False) -> list[Path]:
+def make(
+    name: str, folder: Path, formats: tuple[str, ...] = FORMATS, *, from_data: bool = False, full: bool = False
+) -> list[Path]:
     """Compute a figure (or, with ``from_data``, read its numbers), write numbers and pictures, and return the paths.
 
-    Writes ``folder/data/NAME.json`` and ``folder/NAME.pdf`` and so on. Raises KeyError for an unknown name,
-    FileNotFoundError when ``from_data`` finds no numbers, ValueError when they cannot be read.
+    ``full``: with as many seeds as the book has, where a live run would take fewer. Writes ``folder/data/NAME.json``
+    and ``folder/NAME.pdf`` and so on; a live run never replaces numbers from more seeds. Raises KeyError for an unknown
+    name, FileNotFoundError when ``from_data`` finds no numbers, ValueError when they cannot be read, FileExistsError
+    where a live run would replace a fuller one.
     """
     figure, stored = CATALOGUE[name], folder / "data" / f"{name}.json"
-    if from_data and not stored.exists():
-        raise FileNotFoundError(f"{stored} does not exist; run `gradflow figures {name} --out {folder}` to compute it")
-    numbers = load(stored) if from_data else _computed(figure).save(stored)
+    if from_data:
+        if not stored.exists():
+            raise FileNotFoundError(
+                f"{stored} does not exist; run `gradflow figures {name} --out {folder}` to compute it"
+            )
+        numbers = load(stored)
+    else:
+        seeds = figure.seeds and (figure.seeds.book if full else figure.seeds.live)
+        recorded = load(stored).provenance.get("seeds", 0) if seeds and stored.exists() else 0
+        if seeds and recorded > seeds:
+            raise FileExistsError(
+                f"{stored} holds a run with {recorded} seeds, a live one has {seeds}: add --full to compute as many, "
+                "--out for another folder, or --from-data to draw what is there"
+            )
+        numbers = _computed(figure, seeds).save(stored)
     with plots.style():
         picture = figure.draw(numbers)
     pictures = [folder / f"{name}.{kind}" for kind in formats]
@@ -37,13 +62,16 @@ def make(name: str, folder: Path, formats: tuple[str, ...] = FORMATS, *, from_da
     return [stored, *pictures]
 
 
-def _computed(figure: BookFigure) -> Result:
-    """The numbers of a figure, with the versions and threads they were computed with."""
+def _computed(figure: BookFigure, seeds: int | None) -> Result:
+    """The numbers of a figure, with the versions, threads and seeds they were computed with."""
     from gradflow.measure.provenance import describe
 
     started = time.perf_counter()
-    numbers = figure.compute()
-    return replace(numbers, provenance={**describe(seconds=time.perf_counter() - started), **numbers.provenance})
+    numbers = figure.compute(seeds) if seeds else figure.compute()
+    described = describe(seconds=time.perf_counter() - started)
+    if seeds:
+        described["seeds"] = seeds
+    return replace(numbers, provenance={**described, **numbers.provenance})
 
 
 def caption(name: str, numbers: Result) -> str:

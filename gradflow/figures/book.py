@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradflow.results import Result
 
@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+class Seeds(NamedTuple):
+    """With how many seeds a figure's nets are trained: for the book, and live, where nobody wants to wait."""
+
+    book: int
+    live: int
+
+
 @dataclass(frozen=True)
 class BookFigure:
     """One figure: ``compute()`` makes its numbers, ``draw(numbers)`` the picture, ``facts(numbers)`` what the caption
-    states."""
+    states. With ``seeds``, ``compute(n)`` takes their number."""
 
-    compute: Callable[[], Result]
+    compute: Callable[..., Result]
     draw: Callable[[Any], Figure]
     facts: Callable[[Any], Mapping[str, object]]
+    seeds: Seeds | None = None

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradflow import plots
 from gradflow.figures.book import BookFigure
 from gradflow.plots.labels import text
-from gradflow.results import Panels, Study
+from gradflow.results import History, Panels, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
+
+    from gradflow.training.recipes import Recipe
 
 # ── degradation: deeper plain nets train worse ──
 
@@ -23,13 +26,13 @@ DEPTHS, SEEDS = (8, 20, 56), (0, 1, 2)
 _LONGER, _TARGET = 4, 0.1
 
 
-def digits_net(depth: int, kind: str) -> nn.Module:
-    """The plain or residual 6n+2 net for digits: width 8, 8×8 pixels, option A (He15 §4.2)."""
+def digits_net(depth: int, kind: str, **options: Any) -> nn.Module:
+    """The plain or residual 6n+2 net for digits: width 8, 8×8 pixels, option A (He15 §4.2); ``options`` of resnet."""
     import torch
 
     from gradflow.models import resnet
 
-    net = resnet(depth, width=8, in_channels=1, size=8, residual=kind == "residual")
+    net = resnet(depth, width=8, in_channels=1, size=8, residual=kind == "residual", **options)
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d):
             # A tenth faster on a CPU.
@@ -37,20 +40,59 @@ def digits_net(depth: int, kind: str) -> nn.Module:
     return net
 
 
-def _degradation() -> Study:
+def digits_study(build: Callable[..., nn.Module], *grids: Mapping[str, Sequence[Any]]) -> Study:
+    """A study on the digits by the lecture recipe, two runs at a time, each with one thread."""
     from gradflow import data, recipes, study
 
-    recipe = recipes.lecture_digits
+    return study(build, grids, data.digits(), recipes.lecture_digits, jobs=min(2, os.cpu_count() or 1))
+
+
+def trained_nets(
+    build: Callable[..., nn.Module], settings: Sequence[Mapping[str, Any]], recipe: Recipe | None = None, **options: Any
+) -> list[tuple[nn.Module, History]]:
+    """Networks built and trained on the digits, one for each setting (a "seed" and arguments of ``build``).
+
+    Two at a time, each with one thread, so that the numbers depend on no machine's number of cores.
+    """
+    from joblib import Parallel, delayed
+
+    jobs = min(2, os.cpu_count() or 1, len(settings))
+    found = Parallel(n_jobs=jobs)(delayed(_trained)(build, dict(one), recipe, options) for one in settings)
+    return list(found)
+
+
+def _trained(
+    build: Callable[..., nn.Module], setting: dict[str, Any], recipe: Recipe | None, options: dict[str, Any]
+) -> tuple[nn.Module, History]:
+    import torch
+
+    from gradflow import data, fit, recipes
+    from gradflow.seeding import seeded
+
+    seed, before = setting.pop("seed"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with seeded(seed):
+            net = build(**setting)
+        chosen = recipe or recipes.lecture_digits
+        return net, fit(net, data.digits(), chosen, seed=seed, progress=False, **options)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _degradation() -> Study:
+    from gradflow import recipes
+
+    epochs = recipes.lecture_digits.epochs
     # The longest runs first, so that both processes are busy until the end.
     longer = {
         "depth": (max(DEPTHS),),
         "kind": ("plain",),
-        "epochs": (_LONGER * recipe.epochs,),
+        "epochs": (_LONGER * epochs,),
         "evaluate_every": (_LONGER,),
     }
-    usual = {"depth": DEPTHS[::-1], "kind": plots.KINDS, "epochs": (recipe.epochs,)}
-    grids = [{**grid, "seed": SEEDS} for grid in (longer, usual)]
-    return study(digits_net, grids, data.digits(), recipe, jobs=min(2, os.cpu_count() or 1))
+    usual = {"depth": DEPTHS[::-1], "kind": plots.KINDS, "epochs": (epochs,)}
+    return digits_study(digits_net, *({**grid, "seed": SEEDS} for grid in (longer, usual)))
 
 
 def _usual_and_longer(numbers: Study) -> tuple[Study, Study]:

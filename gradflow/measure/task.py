@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradflow.data import gaussian, shape_for
+from gradflow.measure.tracing import unwrap
 from gradflow.models.twins import duplicate
-from gradflow.seeding import derived_seed
+from gradflow.seeding import derived_seed, seeded
 
 Loss = Callable[[Any, Tensor], Tensor]
 Data = Tensor | tuple[Tensor, Tensor] | None
@@ -30,7 +32,9 @@ class Task:
 
     def __init__(self, first: nn.Module, data: Data, *, loss: Loss | None, batch: int, seed: int) -> None:
         self.seed = seed
-        x, y = given(data) or (gaussian(shape_for(first), batch=batch, seed=derived_seed(seed, _BATCH)), None)
+        found = given(data)
+        self._is_given = found is not None
+        x, y = found or (gaussian(shape_for(first), batch=batch, seed=derived_seed(seed, _BATCH)), None)
         self.x: Tensor = x
         self.y: Tensor | None = y
         self._loss = loss
@@ -53,8 +57,16 @@ class Task:
             self.y = gaussian(tuple(output.shape[1:]), batch=len(output), seed=derived_seed(self.seed, _TARGET))
         y = self.y.detach().to(output.device) if isinstance(output, Tensor) else self.y.detach()
         if self._loss is not None:
-            return self._loss(output, y)
+            found = self._loss(output, y)
+            if not isinstance(found, Tensor) or found.numel() != 1:
+                got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+                raise TypeError(f"loss must return one number, a tensor with a single element; got {got}")
+            return found
         return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y)
+
+    def facts(self) -> dict[str, Any]:
+        """What the provenance says of the batch."""
+        return {"batch": len(self.x), "data": "given" if self._is_given else "Gaussian"}
 
     def loss_facts(self) -> dict[str, Any]:
         """What the provenance says of the loss."""
@@ -72,9 +84,12 @@ def given(data: Any) -> tuple[Tensor, Tensor | None] | None:
     """
     if data is None:
         return None
-    x, y = (data, None) if isinstance(data, Tensor) else data if isinstance(data, tuple | list) else (None, None)
+    is_pair = isinstance(data, tuple | list) and len(data) == 2
+    x, y = (data, None) if isinstance(data, Tensor) else data if is_pair else (None, None)
     if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
         raise TypeError(f"data must be a tensor x, a pair (x, y) of tensors, or None; got {type(data).__name__}")
+    if x.dim() and not len(x):
+        raise ValueError(f"data must hold at least one sample; got x of shape {tuple(x.shape)}")
     if y is not None and (not x.dim() or not y.dim() or len(x) != len(y)):
         raise ValueError(f"x and y must have as many samples; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
     return x, y
@@ -82,8 +97,54 @@ def given(data: Any) -> tuple[Tensor, Tensor | None] | None:
 
 def copy_of(model: nn.Module, mode: str, dtype: torch.dtype | None = None) -> nn.Module:
     """A copy of a model in the wanted mode ("train" or "eval") and dtype (None: as it is)."""
-    network = duplicate(model).train(mode == "train")
-    return network if dtype is None else network.to(dtype)
+    with torch.inference_mode(False):
+        network = duplicate(model).train(mode == "train")
+        return network if dtype is None else network.to(dtype)
+
+
+Model = nn.Module | Callable[[], nn.Module]
+"""A model, or a function without arguments that builds one."""
+
+
+def copies(
+    model: Model, repeats: int, seed: int, mode: str, dtype: torch.dtype | None, name: str = "model"
+) -> Iterator[nn.Module]:
+    """The networks to measure: a copy of the model, or one built for each repeat with seed, seed + 1, …"""
+    for repeat in range(repeats):
+        network = model if isinstance(model, nn.Module) else built(name, model, seed + repeat)
+        yield copy_of(unwrap(network), mode, dtype)
+
+
+def built(name: str, build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """What a builder gives under a seed. Raises TypeError if it is no module."""
+    with seeded(seed), torch.inference_mode(False):
+        network = build()
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the function for {name} must return a torch.nn.Module; it returned {type(network).__name__}")
+    return network
+
+
+def check_models(models: Mapping[str, Model], repeats: int) -> None:
+    """Raise TypeError for what is neither a model nor a builder, ValueError for repeats that need builders."""
+    for name, model in models.items():
+        if isinstance(model, nn.Module):
+            unwrap(model)
+            if repeats != 1:
+                raise ValueError(
+                    f"repeats={repeats!r} draws fresh weights each time, so it needs functions that build a model; "
+                    f"{name} is a {type(model).__name__}: pass e.g. lambda: fc_stack(50, 64)"
+                )
+        elif not callable(model):
+            raise TypeError(f"{name} must be a torch.nn.Module or a function that builds one; got {model!r}")
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+        raise ValueError(f"repeats must be a whole number of at least 1; got repeats={repeats!r}")
+
+
+@contextmanager
+def measuring(seed: int) -> Iterator[None]:
+    """Seeded, and with gradients even where the caller has switched them off."""
+    with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
+        yield
 
 
 def check_task(mode: str, dtype: torch.dtype | None, seed: int) -> None:

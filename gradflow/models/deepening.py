@@ -10,7 +10,7 @@ from torch import nn
 
 from gradflow.models.shortcuts import Identity, Joint, NoShortcut
 from gradflow.models.twins import duplicate
-from gradflow.models.units import PLACEMENTS, Network, Unit, check_count, make_unit, width_out
+from gradflow.models.units import PLACEMENTS, Network, Placement, Unit, check_count, make_unit, width_out
 
 Model = TypeVar("Model", bound=nn.Module)
 _AFFINE = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
@@ -23,13 +23,17 @@ def deepen(model: Network, extra: int) -> Network:
     A stage is a row of units with equal width. Behind residual units the new ones have an identity shortcut and a
     branch that starts at zero; behind plain units they are layers with identity weights, which ReLU passes on because
     what it gives is never negative. These have no BatchNorm: in train mode it would normalise, and not be an identity.
+    In placement "activation-before-addition" the new branches never learn (see :func:`zero_init`).
     The construction in the argument of He15 §1 that a deeper net should be no worse than its shallower part.
 
-    Raises TypeError for a model that gradflow did not build; ValueError where identity weights are no identity: plain
-    units with a pre-activation, or with an activation other than ReLU.
+    Raises TypeError for a model that is no Network; ValueError for one that does not say how its units are made, and
+    where no such unit is the identity: plain ones with a pre-activation, and any where what stands behind the branch or
+    the addition changes the signal.
     """
-    if not isinstance(model, Network) or not model.built_from:
+    if not isinstance(model, Network):
         raise TypeError(f"deepen needs a network built by gradflow.models; got {type(model).__name__}")
+    if "placement" not in model.built_from:
+        raise ValueError("deepen needs a network of fc_stack, conv_stack or resnet, which say how their units are made")
     check_count("extra", extra)
     deeper = duplicate(model)
     assert isinstance(deeper, Network)
@@ -39,26 +43,34 @@ def deepen(model: Network, extra: int) -> Network:
         assert unit is not None
         units.append(unit)
         if following is None or width_out(_last_weight(following)) != width_out(_last_weight(unit)):
-            units += [_identity_unit(unit, model.built_from) for _ in range(extra)]
+            units += [_identity_unit(unit, model.built_from).train(unit.training) for _ in range(extra)]
     deeper.units = nn.Sequential(*units)
-    deeper.built_from = {**model.built_from, "deepened": extra, "depth": None}
-    return deeper.train(model.training)
+    deeper.units.training = model.units.training
+    # No closed form knows these units.
+    deeper.built_from = {**model.built_from, "kind": "deepened"}
+    return deeper
 
 
 def zero_init(model: Model) -> Model:
     """Set the last affine layer of every residual branch to zero, in place, so that each unit starts as its shortcut.
 
     With BatchNorm at the end of the branch that is its γ and β (Goyal et al. 2017, 1706.02677, §5.1), else the last
-    weight and bias. A unit with an identity shortcut then is the identity: exactly, or, behind a ReLU, where x ≥ 0. A
-    ReLU at the end of the branch (placement "activation-before-addition") passes no gradient at zero: such a branch
-    never learns. Plain units are left alone. Raises TypeError if no unit has a shortcut; returns the model.
+    weight and bias. A unit with an identity shortcut then gives post(x): x itself, or, behind a ReLU, x where x ≥ 0. A
+    ReLU at the end of the branch (placement "activation-before-addition") passes no gradient at zero, so that such a
+    branch never learns; a sigmoid there gives ½, not zero. Plain units are left alone. Returns the model.
+
+    Raises TypeError if no unit has a shortcut, or a branch no weights that could be zero.
     """
-    branches = [unit.branch for unit in model.modules() if isinstance(unit, Unit) and not unit.is_plain]
-    if not branches:
+    units = [unit for unit in model.modules() if isinstance(unit, Unit) and not unit.is_plain]
+    if not units:
         raise TypeError(f"zero_init needs a model with residual units; {type(model).__name__} has none")
-    for branch in branches:
-        last = [module for module in branch.modules() if isinstance(module, _AFFINE)][-1]
-        for parameter in last.parameters():
+    for unit in units:
+        affine = [
+            module for module in unit.branch.modules() if isinstance(module, _AFFINE) and module.weight is not None
+        ]
+        if not affine:
+            raise TypeError(f"zero_init needs branches with a Linear, Conv2d or BatchNorm layer; got {unit.branch}")
+        for parameter in affine[-1].parameters():
             nn.init.zeros_(parameter)
     return model
 
@@ -66,13 +78,13 @@ def zero_init(model: Model) -> Model:
 def _identity_unit(unit: Unit, built: dict[str, object]) -> Unit:
     """A unit of the same kind, for what ``unit`` gives, that starts as the identity."""
     placement, activation = str(built["placement"]), str(built.get("activation", "relu"))
-    if unit.is_plain:
-        can_pass = activation == "linear" or not PLACEMENTS[placement].is_preactivation
-        if activation not in _IDENTITY_WHERE_POSITIVE or not can_pass:
-            raise ValueError(
-                "plain layers with identity weights are the identity only behind a ReLU and before one, so not with "
-                f"{activation} in placement {placement!r}; use a residual net, or placement 'original' with relu"
-            )
+    norm = bool(built.get("norm", True)) and not unit.is_plain
+    if not _can_be_identity(PLACEMENTS[placement], activation, norm=norm, plain=unit.is_plain):
+        raise ValueError(
+            f"no {'plain' if unit.is_plain else 'residual'} unit with {activation} in placement {placement!r} is the "
+            "identity: what stands before the weights, behind the branch or behind the addition changes the signal; "
+            "placement 'original' with relu has one"
+        )
     weights = [(name, part) for name, part in unit.branch.named_children() if isinstance(part, nn.Linear | nn.Conv2d)]
     same_size = [(name, _square_like(part)) for name, part in weights]
     made = make_unit(
@@ -80,7 +92,7 @@ def _identity_unit(unit: Unit, built: dict[str, object]) -> Unit:
         Joint(NoShortcut() if unit.is_plain else Identity()),
         placement=placement,
         activation=activation,
-        norm=bool(built.get("norm", True)) and not unit.is_plain,
+        norm=norm,
     )
     made = made.to(weights[-1][1].weight)
     if not unit.is_plain:
@@ -91,6 +103,15 @@ def _identity_unit(unit: Unit, built: dict[str, object]) -> Unit:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     return made
+
+
+def _can_be_identity(order: Placement, activation: str, *, norm: bool, plain: bool) -> bool:
+    """Whether a unit can hand on what a unit of its kind gives, unchanged."""
+    keeps = activation in _IDENTITY_WHERE_POSITIVE
+    if plain:
+        return activation == "linear" or (keeps and not order.is_preactivation)
+    zero_stays = activation != "sigmoid" or "activation" not in order.last
+    return zero_stays and not (norm and "norm" in order.post) and (keeps or "activation" not in order.post)
 
 
 def _square_like(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:

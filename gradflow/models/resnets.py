@@ -48,7 +48,7 @@ def resnet(
         )
     check_choice("version", version, (1, 2))
     check_choice("option", option, OPTIONS)
-    placement = placement or ("original", "preactivation")[version - 1]
+    placement = ("original", "preactivation")[version - 1] if placement is None else placement
     check_choice("placement", placement, tuple(PLACEMENTS))
     for name, count in (("width", width), ("in_channels", in_channels), ("num_classes", num_classes), ("size", size)):
         check_count(name, count)

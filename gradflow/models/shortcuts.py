@@ -11,6 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def check_finite(**values: object) -> None:
+    """Raise TypeError unless all values are numbers, ValueError unless they are finite."""
+    for name, value in values.items():
+        if not isinstance(value, float | int) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number; got {name}={value!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number; got {name}={value!r}")
+
+
 class Shortcut(nn.Module):
     """Base of all shortcuts h(x) of a :class:`Unit`."""
 
@@ -39,15 +48,14 @@ class Scaled(Shortcut):
 
     def __init__(self, lam: float, inner: Shortcut | None = None, *, learned: bool = False) -> None:
         super().__init__()
-        if not math.isfinite(lam):
-            raise ValueError(f"lam must be a finite number; got lam={lam!r}")
+        check_finite(lam=lam)
         self.factor = nn.Parameter(torch.tensor(float(lam))) if learned else float(lam)
         self.inner = inner if inner is not None else Identity()
 
     @property
     def lam(self) -> float:
         """λ as it stands now."""
-        return float(self.factor)
+        return float(self.factor.detach() if isinstance(self.factor, nn.Parameter) else self.factor)
 
     @property
     def learned(self) -> bool:
@@ -108,6 +116,7 @@ class Gate(nn.Module):
         self, in_channels: int, out_channels: int, stride: int = 1, *, bias: float = -6.0, image: bool = True
     ) -> None:
         super().__init__()
+        check_finite(bias=bias)
         self.conv = pointwise(in_channels, out_channels, stride, bias=False, image=image)
         # Apart from the layer, so that drawing its weights anew leaves the start of the gate as it is.
         self.bias = nn.Parameter(torch.full((out_channels, 1, 1) if image else (out_channels,), float(bias)))

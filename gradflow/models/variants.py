@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import partial
-from types import FunctionType
+
+from torch import nn
 
 from gradflow.models.shortcuts import (
     Constant,
@@ -21,6 +21,7 @@ from gradflow.models.shortcuts import (
     Size,
     Variant,
     ZeroPad,
+    check_finite,
 )
 
 OPTIONS = ("A", "B", "C")
@@ -29,16 +30,19 @@ OPTIONS = ("A", "B", "C")
 
 def scaled(lam: float, branch: float = 1.0) -> Variant:
     """Constant scaling: λ·x + branch·F(x); He16 §3.1 has branch = 1 and branch = 1 − λ."""
+    check_finite(lam=lam, branch=branch)
     return lambda size, inner: Joint(Scaled(lam, inner), None if branch == 1 else Constant(branch))
 
 
 def shortcut_only_gate(bias: float = -6.0) -> Variant:
     """(1 − g(x))·x + F(x), He16 Fig. 2d; the gate's bias starts at ``bias``."""
+    check_finite(bias=bias)
     return lambda size, inner: Joint(Gated(_gate(size, bias), inner))
 
 
 def exclusive_gate(bias: float = -6.0) -> Variant:
     """(1 − g(x))·x + g(x)·F(x), He16 Fig. 2c: one gate for both, whose bias starts at ``bias``."""
+    check_finite(bias=bias)
 
     def fit(size: Size, inner: Shortcut) -> Joint:
         gate = _gate(size, bias)
@@ -89,7 +93,9 @@ def for_units(choice: ShortcutChoice, units: int) -> list[One]:
         raise ValueError(f"shortcut must be one of {', '.join(VARIANTS)}; got shortcut={choice!r}")
     if isinstance(choice, float | int) and not isinstance(choice, bool):
         Scaled(choice)  # refuses what is not finite, before any work
-    elif not (choice is None or isinstance(choice, str | Shortcut | FunctionType | partial)):
+    elif (isinstance(choice, nn.Module) and not isinstance(choice, Shortcut)) or not (
+        choice is None or isinstance(choice, str) or (callable(choice) and not isinstance(choice, type))
+    ):
         raise TypeError(
             "shortcut must be a Shortcut such as Identity() or Scaled(0.9), a number λ, a name such as 'conv1x1', a "
             f"function such as exclusive_gate(-6), None, or one of these per unit; got {choice!r}"
@@ -108,11 +114,26 @@ def fitted(choice: One, size: Size, option: str = "A") -> Joint:
         return Joint(resize if choice == 1 else Scaled(choice, resize))
     if isinstance(choice, Identity):
         return Joint(resize)
-    if isinstance(choice, Scaled) and isinstance(choice.inner, Identity):
-        return Joint(Scaled(choice.lam, resize, learned=choice.learned))
     if isinstance(choice, Shortcut):
-        return Joint(resize if size.changes else copy.deepcopy(choice))
-    return choice(size, resize)
+        fresh = copy.deepcopy(choice)
+        if isinstance(getattr(fresh, "inner", None), Identity):
+            fresh.inner = resize
+            return Joint(fresh)
+        return Joint(resize if size.changes else fresh)
+    return _called(choice, size, resize)
+
+
+def _called(kind: Variant, size: Size, resize: Shortcut) -> Joint:
+    """What a function of the user makes of a unit's size."""
+    name = getattr(kind, "__name__", repr(kind))
+    advice = f"a shortcut function takes (size, inner) and returns a Joint; one with numbers is called: {name}(…)"
+    try:
+        joint = kind(size, resize)
+    except TypeError as error:
+        raise TypeError(f"{advice}; {name} raised {error}") from error
+    if not isinstance(joint, Joint):
+        raise TypeError(f"{advice}; {name} returned {joint!r}")
+    return joint
 
 
 def _resize(size: Size, option: str) -> Shortcut:

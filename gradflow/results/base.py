@@ -164,6 +164,21 @@ def number(value: float) -> str:
     return f"{value:.3g}" if (np.isfinite(value) and 1e-3 <= abs(value) < 1e4) or value == 0 else f"{value:.2e}"
 
 
+def power(log10: float) -> str:
+    """10^log10 in three digits, also where no float could hold it; 0 for −inf, a dash for NaN."""
+    if not np.isfinite(log10):
+        return "0" if log10 == -np.inf else "–" if np.isnan(log10) else "inf"
+    if abs(log10) < 300:
+        return number(float(10.0**log10))
+    digits, exponent = f"{10 ** (log10 % 1):.2e}".split("e")
+    return f"{digits}e{int(np.floor(log10)) + int(exponent):+d}"
+
+
+def known(value: float) -> str:
+    """A number, or a dash for NaN."""
+    return "–" if np.isnan(value) else number(float(value))
+
+
 def count(many: int, word: str) -> str:
     """A count with its noun: 1 layer, 2 layers."""
     return f"{many} {word}" if many == 1 else f"{many} {word}s"

@@ -1,0 +1,243 @@
+"""The gradient unit by unit: products of shortcuts, paths by length, and the signal on its way forward."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradflow import plots, theory
+from gradflow.figures.book import BookFigure, Seeds
+from gradflow.figures.training import digits_net, trained_nets
+from gradflow.plots.labels import text
+from gradflow.results import GradientSplit, Panels, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+# ── lambda-product: the bare product is only the shortcut part ──
+
+LAMBDAS = (0.5, 0.9, 1.0, 1.1, 1.5)
+_UNITS, _WIDTH, _DRAWS, _SMALL = 50, 64, 20, 0.1
+
+
+def laboratory_stack(lam: float | None, activation: str = "relu", branch: float = 1.0) -> nn.Module:
+    """Fifty units λx + branch·W relu(x) of width 64 without biases, Var(W) = 1/64, between a stem and a head."""
+    from gradflow.models import fc_stack, scaled
+
+    shortcut = None if lam is None else scaled(lam, branch)
+    init = f"normal({_WIDTH**-0.5})"
+    return fc_stack(_UNITS + 2, _WIDTH, shortcut=shortcut, span=1, init=init, activation=activation)
+
+
+def _lambda_product() -> Panels:
+    from gradflow import split
+
+    stacks: dict[str, Any] = {f"{lam:g}": partial(laboratory_stack, lam) for lam in LAMBDAS}
+    stacks["small branch"] = partial(laboratory_stack, 1.0, branch=_SMALL)
+    stacks["plain linear"] = partial(laboratory_stack, None, "linear")
+    return Panels(parts={name: split(build, start="random", repeats=_DRAWS) for name, build in stacks.items()})
+
+
+def _draw_lambda_product(numbers: Panels) -> Figure:
+    figure = plots.new_figure(plots.DOUBLE_MM, 104)
+    axes = figure.subplots(2, 4).ravel()
+    for lam, ax in zip(LAMBDAS, axes, strict=False):
+        plots.split_lines(numbers[f"{lam:g}"], ax=ax)
+        ax.set_title(text("lambda_panel", lam=f"{lam:g}"))
+        ax.get_legend().remove()
+        ax.set_ylabel(text("split") if ax in (axes[0], axes[4]) else "")
+    limits = [ax.get_ylim() for ax in axes[: len(LAMBDAS)]]
+    for ax in axes[: len(LAMBDAS)]:
+        ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    forward, ratio, words = axes[5:]
+    plots.signal_lines(numbers["1"], ax=forward)
+    plots.signal_lines(numbers["plain linear"], ax=forward, parts=("signal",), place=3, label=text("plain_linear"))
+    forward.get_legend().remove()
+    plots.part_ratio(numbers["1"], ax=ratio, label=text("branch", scale=1))
+    plots.part_ratio(numbers["small branch"], ax=ratio, place=4, label=text("branch", scale=_SMALL))
+    for ax, title in ((forward, "forward"), (ratio, "ratio")):
+        ax.set_title(text(f"lambda-product:{title}"))
+    words.set_axis_off()
+    entries = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in (axes[0], forward, ratio)]
+    words.legend(*zip(*chain(*entries), strict=True), loc="center")
+    return figure
+
+
+def _lambda_product_facts(numbers: Panels) -> dict[str, object]:
+    found: dict[str, object] = {"units": _UNITS, "width": _WIDTH, "draws": _DRAWS}
+    for lam in LAMBDAS:
+        split: GradientSplit = numbers[f"{lam:g}"]
+        key = f"{lam:g}".replace(".", "_")
+        found |= {f"product_{key}": 10 ** split.log10_product[0, 0], f"whole_{key}": 10 ** split.median("whole")[0]}
+    one: GradientSplit = numbers["1"]
+    linear: GradientSplit = numbers["plain linear"]
+    return found | {
+        "cancelled": 100 * float(np.median(one.cancelled[:, 0])),
+        "small_cancelled": 100 * float(np.median(numbers["small branch"].cancelled[:, 0])),
+        "small_whole": 10 ** numbers["small branch"].median("whole")[0],
+        "share": 100 * float(np.median(one.share[:, 0])),
+        "signal": 10 ** float(np.median(one.log10_signal[:, -1] - one.log10_signal[:, 0])),
+        "linear": 10 ** float(np.median(linear.log10_signal[:, -1] - linear.log10_signal[:, 0])),
+        "batch": one.provenance["batch"],
+    }
+
+
+# ── path-lengths: how much gradient paths of each length carry ──
+
+_PATH_DEPTH, _SINGLE, _BATCH = 110, 3, 128
+VEIT = (5, 17)
+"""Lengths from which Veit16 §4.2 found nearly all gradient to come, of 54."""
+
+
+def _path_lengths(seeds: int) -> Panels:
+    import torch
+
+    from gradflow import data, path_spectrum
+
+    x, y = data.digits().train
+    shared: dict[str, Any] = {
+        "data": (x[:_BATCH], y[:_BATCH]),
+        "repeats": seeds,
+        "sampled": _SINGLE,
+        "dtype": torch.float64,
+    }
+    settings = [{"depth": _PATH_DEPTH, "kind": "residual", "seed": seed} for seed in range(seeds)]
+    trained = iter([net for net, _ in trained_nets(digits_net, settings, evaluate_every=15)])
+    return Panels(
+        parts={
+            "start": path_spectrum(partial(digits_net, _PATH_DEPTH, "residual"), **shared),
+            "trained": path_spectrum(partial(next, trained), **shared),
+        }
+    )
+
+
+def _draw_path_lengths(numbers: Panels) -> Figure:
+    figure = plots.new_figure(plots.DOUBLE_MM, 62)
+    counts, per_path, together = figure.subplots(1, 3)
+    plots.path_counts(numbers["start"], ax=counts)
+    for place, (state, spectrum) in enumerate(numbers.parts.items()):
+        plots.gradient_per_path(spectrum, ax=per_path, place=place, label=text(f"paths:{state}"))
+        plots.path_lengths(spectrum, ax=together, place=place, label=text(f"paths:{state}"))
+    together.axvspan(VEIT[0] - 0.5, VEIT[1] + 0.5, color="#E8E8E8", zorder=0, label=text("paths:veit"))
+    for ax, panel in zip((counts, per_path, together), "abc", strict=True):
+        ax.set_title(text(f"path-lengths:{panel}"))
+    plots.shared_legend(figure, [per_path, together])
+    return figure
+
+
+def _path_lengths_facts(numbers: Panels) -> dict[str, object]:
+    found: dict[str, object] = {"depth": _PATH_DEPTH, "batch": _BATCH, "single": _SINGLE}
+    for state, spectrum in numbers.parts.items():
+        low, high = spectrum.interval()
+        units = len(spectrum.units)
+        middle = units // 2
+        along = np.median(np.log10(spectrum.single[:, middle]))
+        found |= {
+            f"{state}_low": low,
+            f"{state}_high": high,
+            f"{state}_veit": 100 * float(np.median(spectrum.share(*VEIT))),
+            f"{state}_peak": int(np.argmax(np.median(spectrum.values, axis=0))),
+            f"{state}_cancel": 10 ** float(along - np.median(spectrum.log10_per_path[:, middle])),
+        }
+    return found | {
+        "units": units,
+        "veit_paths": 100 * theory.path_share(units, *VEIT),
+        "seeds": len(numbers["start"].values),
+    }
+
+
+# ── forward-signal: does the signal grow with depth, and how strong are the responses ──
+
+_SIGNAL_DEPTH = 56
+SIGNAL_PLACEMENTS = ("original", "activation-before-addition", "preactivation")
+RESPONSES = {"plain-20": (20, "plain"), "residual-20": (20, "residual"), "residual-56": (56, "residual")}
+
+
+def _forward_signal(seeds: int) -> Panels:
+    from gradflow import data, split
+
+    x, y = data.digits().train
+    batch = (x[:_BATCH], y[:_BATCH])
+    placed = [
+        {"depth": _SIGNAL_DEPTH, "kind": "residual", "placement": placement, "seed": seed}
+        for placement in SIGNAL_PLACEMENTS
+        for seed in range(seeds)
+    ]
+    others = [
+        {"depth": depth, "kind": kind, "seed": seed}
+        for depth, kind in list(RESPONSES.values())[:2]
+        for seed in range(seeds)
+    ]
+    trained = [net for net, _ in trained_nets(digits_net, placed + others, evaluate_every=15)]
+    parts: dict[str, Any] = {}
+    for place, placement in enumerate(SIGNAL_PLACEMENTS):
+        start = partial(digits_net, _SIGNAL_DEPTH, "residual", placement=placement)
+        nets = iter(trained[place * seeds : (place + 1) * seeds])  # a builder that hands out one after the other
+        parts[f"start {placement}"] = split(start, batch, repeats=seeds)
+        parts[f"trained {placement}"] = split(partial(next, nets), batch, repeats=seeds)
+    groups = {"residual-56": trained[:seeds]}
+    for place, name in enumerate(list(RESPONSES)[:2]):
+        first = (len(SIGNAL_PLACEMENTS) + place) * seeds
+        groups[name] = trained[first : first + seeds]
+    parts |= {f"responses {name}": _responses(groups[name], batch) for name in RESPONSES}
+    return Panels(parts=parts)
+
+
+def _responses(nets: list[nn.Module], batch: Any) -> Table:
+    """Standard deviation of what each 3×3 convolution gives behind its BatchNorm, before ReLU and addition."""
+    from gradflow import trace
+
+    found = []
+    for net in nets:
+        net.train()
+        with trace(net, layers=("stem.norm", "*.norm1", "*.norm2"), quantities="activation_std") as watched:
+            net(batch[0])
+        found.append(watched.result["activation_std"][0])
+    middle, low, high = np.quantile(found, (0.5, 0, 1), axis=0)
+    return Table(columns={"median": middle, "low": low, "high": high})
+
+
+def _draw_forward_signal(numbers: Panels) -> Figure:
+    figure = plots.new_figure(plots.DOUBLE_MM, 108)
+    start, trained, responses, branches = figure.subplots(2, 2).ravel()
+    for place, placement in enumerate(SIGNAL_PLACEMENTS):
+        shown: dict[str, Any] = {"place": place, "label": text(f"placement:{placement}")}
+        for ax, state in ((start, "start"), (trained, "trained")):
+            plots.signal_lines(numbers[f"{state} {placement}"], ax=ax, parts=("signal",), **shown)
+            ax.get_legend().remove()
+        plots.branch_lines(numbers[f"trained {placement}"], ax=branches, **shown)
+    for place, name in enumerate(RESPONSES):
+        plots.response_line(numbers[f"responses {name}"], ax=responses, place=place + 3, label=name)
+    panels = {"start": start, "trained": trained, "responses": responses, "branches": branches}
+    for panel, ax in panels.items():
+        ax.set_title(text(f"forward-signal:{panel}"))
+    responses.legend(loc="lower right")
+    plots.shared_legend(figure, [start])
+    return figure
+
+
+def _forward_signal_facts(numbers: Panels) -> dict[str, object]:
+    found: dict[str, object] = {"depth": _SIGNAL_DEPTH, "batch": _BATCH}
+    for placement in SIGNAL_PLACEMENTS:
+        key = placement.split("-")[0]
+        for state in ("start", "trained"):
+            part: GradientSplit = numbers[f"{state} {placement}"]
+            growth = np.median(part.log10_signal[:, -1] - part.log10_signal[:, 0])
+            found |= {
+                f"{key}_{state}": 10 ** float(growth),
+                f"{key}_{state}_falling": 100 * float(np.nanmedian(part.falling)),
+            }
+    for name in RESPONSES:
+        found[name.replace("-", "_")] = float(np.median(numbers[f"responses {name}"]["median"]))
+    return found | {"seeds": numbers["start original"].draws}
+
+
+FIGURES = {
+    "lambda-product": BookFigure(_lambda_product, _draw_lambda_product, _lambda_product_facts),
+    "path-lengths": BookFigure(_path_lengths, _draw_path_lengths, _path_lengths_facts, Seeds(5, 1)),
+    "forward-signal": BookFigure(_forward_signal, _draw_forward_signal, _forward_signal_facts, Seeds(5, 1)),
+}

@@ -27,7 +27,7 @@ ENGLISH: dict[str, str] = {
     "path_length": "path length (branches passed)",
     "path_share": "share of the gradient",
     "path_counts": "number of paths",
-    "per_path": "RMS per path ÷ RMS of the gradient",
+    "per_path": "RMS per path ÷ RMS of the whole",
     "loss": "loss",
     "loss_direction": "along the direction (filter lengths)",
     "first_direction": "along the first direction",

@@ -85,8 +85,10 @@ def branch_lines(split: GradientSplit, *, ax: Axes | None = None, place: int = 1
 def part_ratio(split: GradientSplit, *, ax: Axes | None = None, unit: int = 0, place: int = 1, **keywords: Any) -> Axes:
     """Distribution of residual ÷ shortcut part at one unit over draws, samples and coordinates, peak 1; −1 is marked.
 
-    The axis is an asinh: like a logarithm on either side of zero.
+    The axis is an asinh: like a logarithm on either side of zero. Raises ValueError for a unit that is not there.
     """
+    if not 0 <= unit < len(split.ratio_counts):
+        raise ValueError(f"unit must be 0 … {len(split.units)}, the last for the output; got unit={unit!r}")
     ax = axes_or_new(ax)
     counts, edges = split.ratio_counts[unit], np.arcsinh(split.ratio_edges)
     shown = np.flatnonzero(counts)

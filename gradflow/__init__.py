@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradflow import data, models, plots, theory
-    from gradflow.analysis import split
+    from gradflow.analysis import path_spectrum, split
     from gradflow.comparison import compare
+    from gradflow.measure.landscape import loss_slice
     from gradflow.measure.lesions import lesion
-    from gradflow.measure.paths import path_spectrum
+    from gradflow.measure.shattering import gradient_correlation, input_gradients
     from gradflow.measure.tracing import trace
     from gradflow.results import load
     from gradflow.training import fit, recipes, study
@@ -21,9 +22,12 @@ _WHERE = {
     "fit": "gradflow.training",
     "study": "gradflow.training",
     "recipes": "gradflow.training",
+    "gradient_correlation": "gradflow.measure.shattering",
+    "input_gradients": "gradflow.measure.shattering",
     "load": "gradflow.results",
+    "loss_slice": "gradflow.measure.landscape",
     "lesion": "gradflow.measure.lesions",
-    "path_spectrum": "gradflow.measure.paths",
+    "path_spectrum": "gradflow.analysis",
     "split": "gradflow.analysis",
 }
 _NAMESPACES = ("data", "models", "plots", "theory")
@@ -32,8 +36,11 @@ __all__ = [
     "compare",
     "data",
     "fit",
+    "gradient_correlation",
+    "input_gradients",
     "lesion",
     "load",
+    "loss_slice",
     "models",
     "path_spectrum",
     "plots",

@@ -1,13 +1,14 @@
-"""split(): asks the tensor wing for both parts of the gradient, sets theory beside them, answers with a result."""
+"""split() and path_spectrum(): ask the tensor wing what reaches the units, and set theory beside it."""
 
 from __future__ import annotations
 
 import torch
 
+from gradflow.measure.paths import gradient_by_length
 from gradflow.measure.splitting import split_gradient
 from gradflow.measure.task import Data, Loss, Model
-from gradflow.prediction import predict_units
-from gradflow.results import GradientSplit
+from gradflow.prediction import predict_paths, predict_units
+from gradflow.results import GradientSplit, PathSpectrum
 
 
 def split(
@@ -50,4 +51,44 @@ def split(
         seed=seed,
         batch=batch,
         predict=predict_units,
+    )
+
+
+def path_spectrum(
+    model: Model,
+    data: Data = None,
+    *,
+    loss: Loss | None = None,
+    repeats: int = 1,
+    sampled: int = 0,
+    mode: str = "train",
+    dtype: torch.dtype | None = torch.float64,
+    seed: int = 0,
+    batch: int = 32,
+) -> PathSpectrum:
+    """RMS over B × D of the part of ∂loss/∂x_0 that all paths through k branches carry together, for k = 0 … U.
+
+    x_0 is the input of the first unit; by default the loss is a batch mean, so the numbers fall as 1/B. A path of
+    length k passes k of the U branches and U − k shortcuts; a unit without shortcut adds one to every path. A path is a
+    product in the network linearised at the batch: masks and batch statistics are those of the one forward pass. The
+    parts are exact, and add up to the gradient (after Veit16 §4.2, who sampled single paths).
+
+    model: a network with units in a row, or a function that builds one; it is copied, never changed. data, loss,
+    repeats, mode, seed, batch: as in :func:`gradflow.compare`. dtype: of the copy, by default float64; what is smaller
+    than it can hold is zero. sampled: besides, follow so many random single paths of each length, as Veit16 does; their
+    norms tell how much the paths of one length cancel.
+
+    Raises TypeError for a model without units, ValueError for units that do not stand in a row and for bad arguments.
+    """
+    return gradient_by_length(
+        model,
+        data,
+        loss=loss,
+        repeats=repeats,
+        sampled=sampled,
+        mode=mode,
+        dtype=dtype,
+        seed=seed,
+        batch=batch,
+        predict=predict_paths,
     )

@@ -107,7 +107,6 @@ Width = Annotated[int, typer.Option(help="Features or channels; those of the fir
 Init = Annotated[str, typer.Option(help="default, he, he_fan_out, xavier, orthogonal or normal(SIGMA).")]
 Activation = Annotated[str, typer.Option(help="relu, tanh, sigmoid, gelu or linear (fc and conv).")]
 BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="BatchNorm before each activation (fc and conv).")]
-Lam = Annotated[float, typer.Option(help="λ, the factor on every shortcut.")]
 Shortcut = Annotated[str, typer.Option(help="λ, or a kind such as conv1x1 or exclusive-gate (He16 Table 1).")]
 Seeds = Annotated[int, typer.Option(help="How many times to draw weights and batch.")]
 Out = Annotated[Path, typer.Option(help="Picture (.pdf, .svg, .png) or numbers (.json) to write.")]
@@ -121,14 +120,14 @@ def compare(
     init: Init = "default",
     activation: Activation = "relu",
     norm: BatchNorm = False,
-    lam: Lam = 1.0,
+    shortcut: Shortcut = "1",
     seeds: Seeds = 10,
     out: Out = Path("compare.png"),
 ) -> None:
     """Compare the gradient by layer of a plain and a residual network; print the table, write a figure."""
     _check_request(out, seeds=seeds)
     build = _builder(stack, depth, width, init, activation, norm)
-    _answer(gradflow.compare(build(None), build(lam), repeats=seeds), out)
+    _answer(gradflow.compare(build(None), build(_kind(shortcut)), repeats=seeds), out)
 
 
 @app.command()
@@ -140,13 +139,14 @@ def split(
     activation: Activation = "relu",
     norm: BatchNorm = False,
     shortcut: Shortcut = "1",
+    start: Annotated[str, typer.Option(help="loss, or random: N(0, 1) numbers behind the last unit.")] = "loss",
     seeds: Seeds = 10,
     out: Out = Path("split.png"),
 ) -> None:
     """Split the gradient at every unit into shortcut part and residual part; print the table, write a figure."""
     _check_request(out, seeds=seeds)
     build = _builder(stack, depth, width, init, activation, norm)
-    _answer(gradflow.split(build(_kind(shortcut)), repeats=seeds), out)
+    _answer(gradflow.split(build(_kind(shortcut)), start=start, repeats=seeds), out)
 
 
 @app.command()

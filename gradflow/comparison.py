@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradflow.data import gaussian
 from gradflow.measure import norms
@@ -74,9 +74,9 @@ def compare(
     for repeat in range(repeats):
         with _collector_off():
             networks = _prepare(named, seed + repeat, mode, dtype, share_weights)
-            if repeat == 0:
-                predicted = _predictions(networks, quantity, norm, layers)
             task = Task(next(iter(networks.values())), data, loss=loss, batch=batch, seed=seed + repeat)
+            if repeat == 0:
+                predicted = _predictions(networks, task.x, quantity, norm, layers)
             watched = {
                 name: trace(network, layers=layers, quantities=quantity, norm=norm)
                 for name, network in networks.items()
@@ -156,7 +156,7 @@ def _prepare(
 
 def _run(task: Task, name: str, network: nn.Module, watched: trace, *, backward: bool) -> None:
     """Forward and, if wanted, backward through one model under its trace."""
-    with watched, torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), watched:
         try:
             output = network(task.input_for(network))
             if backward:
@@ -181,9 +181,11 @@ def _joined(name: str, traces: list[Trace]) -> Trace:
     )
 
 
-def _predictions(networks: Mapping[str, nn.Module], quantity: str, norm: str, layers: Layers) -> dict[str, np.ndarray]:
+def _predictions(
+    networks: Mapping[str, nn.Module], x: Tensor, quantity: str, norm: str, layers: Layers
+) -> dict[str, np.ndarray]:
     """The closed form for each model that has one."""
     if (quantity, norm, layers) != ("output_grad", "rms", "weighted"):
         return {}
-    found = {name: predict(network) for name, network in networks.items()}
+    found = {name: predict(network, x) for name, network in networks.items()}
     return {name: profile for name, profile in found.items() if profile is not None}

@@ -77,7 +77,7 @@ def test_a_mistake_is_one_line_and_status_2(monkeypatch, capsys, tmp_path, argum
 def test_compare_prints_the_table_and_writes_the_numbers(monkeypatch, capsys, tmp_path, stack):
     out_file = tmp_path / "flow.json"
     depth = 8
-    arguments = ["--stack", stack, "--depth", depth, "--width", 4, "--lam", 0.5, "--seeds", 2, "--out", out_file]
+    arguments = ["--stack", stack, "--depth", depth, "--width", 4, "--shortcut", 0.5, "--seeds", 2, "--out", out_file]
     status, out, _ = run(monkeypatch, capsys, "compare", *arguments)
     result = gradflow.load(out_file)
     assert status == 0

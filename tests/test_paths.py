@@ -23,7 +23,7 @@ from gradflow.models import PLACEMENTS, VARIANTS, Scaled, conv_stack, fc_stack, 
 from gradflow.results import PathSpectrum
 
 Build = Callable[[], nn.Module]
-spectrum = partial(gradflow.path_spectrum, dtype=torch.float64)
+spectrum = gradflow.path_spectrum
 
 
 def every_path(true: Ordinary) -> dict[tuple[int, ...], Tensor]:
@@ -251,9 +251,10 @@ def test_integer_labels_and_ones_own_loss() -> None:
     assert result.provenance["loss"] == "odd"
 
 
-def test_without_a_dtype_it_is_the_models_own() -> None:
+def test_with_dtype_none_it_is_the_models_own() -> None:
     net = fc(shortcut=1.0)
-    rough = gradflow.path_spectrum(net, features())
+    assert gradflow.path_spectrum(net, features()).provenance["dtype"] == "float64"
+    rough = gradflow.path_spectrum(net, features(), dtype=None)
     assert rough.provenance["dtype"] == "float32"
     assert rough.values == approx(spectrum(net, features()).values, rel=1e-4)
 
@@ -371,3 +372,12 @@ def test_all_pictures_draw(name: str, sampled: int) -> None:
         assert counts.get_ydata() == approx(result.log10_counts[np.isfinite(result.log10_counts)])
     finally:
         plt.close("all")
+
+
+def test_theory_by_length_is_close_to_a_wide_net_and_only_where_there_is_one() -> None:
+    build = partial(fc_stack, 10, 256, span=1, shortcut=0.8, init="he")
+    spectrum = gradflow.path_spectrum(build, repeats=3, batch=64)
+    share = np.median(spectrum.shares, axis=0)
+    predicted = 10**spectrum.theory / np.sum(10**spectrum.theory)
+    assert predicted == approx(share, rel=0, abs=0.03)
+    assert gradflow.path_spectrum(resnet(8, width=2, size=8)).theory is None

@@ -30,6 +30,11 @@ LENGTHS = 4
 COUNTS = [math.comb(LENGTHS, k) for k in range(LENGTHS + 1)]
 
 
+def bug(reason: str) -> pytest.MarkDecorator:
+    """A test of what the library does not do yet; it fails when it does, so that the mark goes."""
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
 @pytest.fixture(autouse=True)
 def _as_found() -> Iterator[None]:
     """No plot leaves a figure in pyplot or a changed setting."""
@@ -145,7 +150,9 @@ def test_three_thousand_decades_stay_in_the_picture(ax: Axes, sign: int) -> None
     assert low <= min(0, sign * 3000)
     assert high >= max(0, sign * 3000)
     assert ax.get_yscale() == "linear", "no float holds 10^3000: the axis counts powers of ten"
-    assert any(f"{{{sign * 1000}}}" in one or f"{{{sign * 500}}}" in one for one in tick_labels(ax.yaxis))
+    ticks = ax.yaxis.get_ticklocs()
+    assert [named(one) for one in tick_labels(ax.yaxis)] == ticks.tolist()
+    assert np.ptp(ticks) > 2000
 
 
 def test_a_part_that_is_zero_is_not_drawn_and_breaks_nothing(ax: Axes) -> None:
@@ -206,7 +213,9 @@ def test_branches_are_relative_to_the_signal_they_read(ax: Axes) -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == (ENGLISH["unit"], ENGLISH["branch_over_signal"])
 
 
-@pytest.mark.parametrize("units", [1, 4, 27, 50, 110])
+@pytest.mark.parametrize(
+    "units", [1, pytest.param(4, marks=bug("with 2 to 8 units the tick of unit 1 is left out")), 27, 50, 110]
+)
 def test_units_are_numbered_from_zero(ax: Axes, units: int) -> None:
     plots.split_lines(split_of(units, 2), ax=ax)
     ticks = ax.get_xticks()
@@ -324,10 +333,15 @@ def test_lengths_that_no_path_has_are_left_out(ax: Axes) -> None:
     assert len(bare.get_lines()) == 1
 
 
+@bug("log10 of a whole gradient of zero is taken outside of errstate: RuntimeWarning")
+def test_a_draw_without_gradient_is_left_out(ax: Axes) -> None:
+    values = np.array([[0.0] * 5, [1.0] * 5, [1.0] * 5])
+    plots.gradient_per_path(spectrum_of(3, values=values, whole=np.array([0.0, 1.0, 1.0])), ax=ax, label="mean")
+    np.testing.assert_allclose(10 ** line(ax, "mean").get_ydata(), 1 / np.array(COUNTS))
+
+
 def test_responses_are_medians_and_ranges_by_layer(ax: Axes) -> None:
-    table = Table(
-        columns={"median": np.array([2.0, 3.0]), "low": np.array([1.0, 2.5]), "high": np.array([4.0, 5.0])}
-    )
+    table = Table(columns={"median": np.array([2.0, 3.0]), "low": np.array([1.0, 2.5]), "high": np.array([4.0, 5.0])})
     plots.response_line(table, ax=ax, place=3, label="net")
     assert line(ax, "net").get_xdata().tolist() == [1, 2]
     assert line(ax, "net").get_ydata().tolist() == [2, 3]
@@ -396,6 +410,28 @@ def test_one_value_alone_has_a_tick(ax: Axes, value: float) -> None:
     assert value in ax.yaxis.get_ticklocs()
 
 
+@bug("between 2 and 5 there is no tick, so an axis of less than a third of a decade may have none")
+def test_a_narrow_axis_has_a_tick(ax: Axes) -> None:
+    ax.set_ylim(math.log10(2.2), math.log10(4.5))
+    powers_of_ten(ax.yaxis)
+    assert len(ax.yaxis.get_ticklocs())
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@bug("ticks of less than two decades go through 10 ** decade, which no float holds: RuntimeWarning, and no tick")
+def test_a_narrow_axis_far_out_has_a_tick(ax: Axes, sign: int) -> None:
+    ax.set_ylim(sign * 3000 - 0.5, sign * 3000 + 0.5)
+    powers_of_ten(ax.yaxis)
+    assert sign * 3000 in ax.yaxis.get_ticklocs()
+
+
+@bug("limits from high to low give no tick")
+def test_an_axis_may_be_upside_down(ax: Axes) -> None:
+    ax.set_ylim(2, -3)
+    powers_of_ten(ax.yaxis)
+    assert len(ax.yaxis.get_ticklocs())
+
+
 # ── studies by a setting ──
 
 
@@ -443,13 +479,14 @@ def test_error_rows_show_both_errors_beside_the_papers(make_history: Callable[..
     published = {"good": 6.6, "bad": math.inf, "worse": math.inf}
     plots.error_rows(named_runs(make_history), "shortcut", names, ax=ax, published=published)
     found = [bar(container) for container in ax.containers]
-    assert [(x, round(y, 2)) for x, y, _ in found] == pytest.approx(
-        [(70, -0.15), (75, 0.15), (2, 0.85), (7, 1.15), (85, 1.85), (90, 2.15)]
-    )
-    np.testing.assert_allclose([segment for *_, segment in found][:2], [[[60, -0.15], [90, -0.15]], [[65, 0.15], [95, 0.15]]])
+    places = [(70, -0.15), (75, 0.15), (2, 0.85), (7, 1.15), (85, 1.85), (90, 2.15)]
+    np.testing.assert_allclose([(x, y) for x, y, _ in found], places)
+    bars = [segment for *_, segment in found]
+    np.testing.assert_allclose(bars[:2], [[[60, -0.15], [90, -0.15]], [[65, 0.15], [95, 0.15]]])
     faces = [container.lines[0].get_markerfacecolor() for container in ax.containers]
     assert faces == ["white", plots.look_of(1).color] * 3, "training open, test filled"
-    marks = {(one.get_xdata()[0], one.get_ydata()[0]): one for one in ax.get_lines() if one.get_marker() in "|>"}
+    papers = [one for one in ax.get_lines() if "aper" in str(one.get_label())]
+    marks = {(one.get_xdata()[0], one.get_ydata()[0]): one for one in papers}
     assert {place: mark.get_marker() for place, mark in marks.items()} == {(6.6, 1): "|", (20, 0): ">", (20, 2): ">"}
     assert [one.get_text() for one in ax.get_yticklabels()] == ["Bad", "Good", "Worse"]
     bottom, top = ax.get_ylim()
@@ -487,6 +524,13 @@ def test_gains_are_medians_and_ranges_and_zero_is_said(ax: Axes) -> None:
     assert [one.get_xdata() for one in ax.get_lines() if list(one.get_ydata()) == [0, 1]] == [[0, 0]], "a gain of one"
     assert ax.get_xlabel() == ENGLISH["shortcut_gain"]
     assert "1" in tick_labels(ax.xaxis)
+
+
+@bug("a range that begins at zero gain is not drawn at all, as if all seeds agreed")
+def test_a_range_from_zero_gain_is_seen(ax: Axes) -> None:
+    table = Table(columns={"log10_gain": np.array([-1.0]), "low": np.array([-math.inf]), "high": np.array([0.0])})
+    plots.gain_rows(table, ax=ax)
+    assert np.ptp(np.array(bar(ax.containers[0])[2])[:, 0]) >= 1
 
 
 def test_gradient_by_depth(make_history: Callable[..., Any], make_trace: Callable[..., Any], ax: Axes) -> None:

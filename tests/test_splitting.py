@@ -922,3 +922,46 @@ def test_pictures_need_no_product_that_is_known() -> None:
         plots.split_lines(result).figure.canvas.draw()
     finally:
         plt.close("all")
+
+
+# ── what leaves the range and comes back ──
+
+
+def test_a_signal_that_comes_back_into_range_is_itself_again() -> None:
+    lams = [1e3] * 60 + [1e-180] + [1.0] * 5
+    net = fc_stack(68, 16, shortcut=lams, activation="tanh", init="he", span=1)
+    x = features(16)[0].double()
+    result = gradflow.split(net, x, start="random")
+    with torch.no_grad():
+        signal = net.double().stem(x)
+        for place, unit in enumerate(net.units, start=1):
+            signal = unit(signal)
+            if place > 61:
+                assert result.log10_signal[0, place] == approx(math.log10(rms(signal)), abs=1e-9)
+
+
+def test_a_loss_can_be_taken_where_the_signal_has_come_back() -> None:
+    far = [scaled(1e3, branch=1e-9)] * 120 + [scaled(1e-3, branch=1e-9)] * 120
+    result = gradflow.split(fc_stack(242, 8, shortcut=far, init="he", span=1))
+    assert result.log10_signal[0].max() > 350
+    assert result.log10_shortcut[0, 0] - result.log10_whole[0, -1] == approx(0, abs=1e-6)
+
+
+def test_theory_starts_from_the_batch_that_is_given() -> None:
+    net = fc_stack(20, 256, activation="tanh", init="xavier", shortcut=None)
+    first = {}
+    for size in (0.05, 1.0, 5.0):
+        found = gradflow.compare(
+            net, net, size * features(256)[0], dtype=torch.float64, loss=lambda output, y: (output * y).sum()
+        )
+        measured = found.values("plain")[0]
+        assert found.theory["plain"][0] == approx(measured[0] / measured[-1], rel=0.15)
+        first[size] = found.theory["plain"][0]
+    assert first[5.0] < 0.6 * first[1.0] < 0.4 * first[0.05]
+
+
+def test_a_shortcut_behind_an_in_place_layer_has_no_lambda() -> None:
+    unit = Unit(nn.Linear(6, 6), shortcut=Identity(), pre=nn.ReLU(inplace=True))
+    result = gradflow.split(nn.Sequential(unit), features(6))
+    assert np.isnan(result.lam).all()
+    assert np.isnan(result.log10_product[0, 0])

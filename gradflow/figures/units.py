@@ -94,17 +94,10 @@ VEIT = (5, 17)
 
 
 def _path_lengths(seeds: int) -> Panels:
-    import torch
-
     from gradflow import data, path_spectrum
 
     x, y = data.digits().train
-    shared: dict[str, Any] = {
-        "data": (x[:_BATCH], y[:_BATCH]),
-        "repeats": seeds,
-        "sampled": _SINGLE,
-        "dtype": torch.float64,
-    }
+    shared: dict[str, Any] = {"data": (x[:_BATCH], y[:_BATCH]), "repeats": seeds, "sampled": _SINGLE}
     settings = [{"depth": _PATH_DEPTH, "kind": "residual", "seed": seed} for seed in range(seeds)]
     trained = iter([net for net, _ in trained_nets(digits_net, settings, evaluate_every=15)])
     return Panels(
@@ -154,7 +147,8 @@ def _path_lengths_facts(numbers: Panels) -> dict[str, object]:
 
 _SIGNAL_DEPTH = 56
 SIGNAL_PLACEMENTS = ("original", "activation-before-addition", "preactivation")
-RESPONSES = {"plain-20": (20, "plain"), "residual-20": (20, "residual"), "residual-56": (56, "residual")}
+SHALLOW, DEEP = {"plain-20": (20, "plain"), "residual-20": (20, "residual")}, "residual-56"
+RESPONSES = (*SHALLOW, DEEP)
 
 
 def _forward_signal(seeds: int) -> Panels:
@@ -162,28 +156,24 @@ def _forward_signal(seeds: int) -> Panels:
 
     x, y = data.digits().train
     batch = (x[:_BATCH], y[:_BATCH])
-    placed = [
-        {"depth": _SIGNAL_DEPTH, "kind": "residual", "placement": placement, "seed": seed}
-        for placement in SIGNAL_PLACEMENTS
-        for seed in range(seeds)
-    ]
-    others = [
-        {"depth": depth, "kind": kind, "seed": seed}
-        for depth, kind in list(RESPONSES.values())[:2]
-        for seed in range(seeds)
-    ]
-    trained = [net for net, _ in trained_nets(digits_net, placed + others, evaluate_every=15)]
+    options = {
+        **{
+            placement: {"depth": _SIGNAL_DEPTH, "kind": "residual", "placement": placement}
+            for placement in SIGNAL_PLACEMENTS
+        },
+        **{name: {"depth": depth, "kind": kind} for name, (depth, kind) in SHALLOW.items()},
+    }
+    settings = [{**option, "seed": seed} for option in options.values() for seed in range(seeds)]
+    trained = [net for net, _ in trained_nets(digits_net, settings, evaluate_every=15)]
+    nets = {name: trained[place * seeds : (place + 1) * seeds] for place, name in enumerate(options)}
     parts: dict[str, Any] = {}
-    for place, placement in enumerate(SIGNAL_PLACEMENTS):
+    for placement in SIGNAL_PLACEMENTS:
         start = partial(digits_net, _SIGNAL_DEPTH, "residual", placement=placement)
-        nets = iter(trained[place * seeds : (place + 1) * seeds])  # a builder that hands out one after the other
         parts[f"start {placement}"] = split(start, batch, repeats=seeds)
-        parts[f"trained {placement}"] = split(partial(next, nets), batch, repeats=seeds)
-    groups = {"residual-56": trained[:seeds]}
-    for place, name in enumerate(list(RESPONSES)[:2]):
-        first = (len(SIGNAL_PLACEMENTS) + place) * seeds
-        groups[name] = trained[first : first + seeds]
-    parts |= {f"responses {name}": _responses(groups[name], batch) for name in RESPONSES}
+        # A builder that hands out one trained net after the other.
+        parts[f"trained {placement}"] = split(partial(next, iter(nets[placement])), batch, repeats=seeds)
+    responding = {**{name: nets[name] for name in SHALLOW}, DEEP: nets["original"]}
+    parts |= {f"responses {name}": _responses(several, batch) for name, several in responding.items()}
     return Panels(parts=parts)
 
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-DEPTH, FAILURE, _GAIN_BATCH = 56, 0.2, 64
-"""He16 Table 1 calls a test error of more than 20 % a failure."""
+DEPTH, _GAIN_BATCH = 56, 64
 
 
 def _trained(build: Callable[..., nn.Module], seeds: int, **grid: Any) -> Study:
@@ -27,7 +26,7 @@ def _trained(build: Callable[..., nn.Module], seeds: int, **grid: Any) -> Study:
 
 
 def _failures(study: Study, **wanted: Any) -> int:
-    return int(np.sum(study.final("test_error", **wanted) > FAILURE))
+    return int(np.sum(study.final("test_error", **wanted) > plots.FAILURE))
 
 
 def _run_facts(study: Study) -> dict[str, object]:
@@ -67,9 +66,10 @@ def _lambda_training(seeds: int) -> Study:
 def _draw_lambda_training(numbers: Study) -> Figure:
     figure = plots.new_figure(plots.DOUBLE_MM, 66)
     axes = figure.subplots(1, 3)
+    names = {lam: text("lambda_panel", lam=f"{lam:g}") for lam in LAMBDAS}
     for ax, scaled in zip(axes[:2], (False, True), strict=True):
         part = numbers.subset(scaled=scaled)
-        plots.curves_by(part, "lam", "train_error", ax=ax, names={lam: f"λ = {lam:g}" for lam in LAMBDAS})
+        plots.curves_by(part, "lam", "train_error", ax=ax, names=names)
         ax.set_title(text(f"lambda-training:{'scaled' if scaled else 'whole'}"))
         for place, lam in enumerate(LAMBDAS):
             for side, curve in ((-0.1, "train_error"), (0.1, "test_error")):
@@ -77,7 +77,7 @@ def _draw_lambda_training(numbers: Study) -> Figure:
                 x = place + side + (0.4 if scaled else 0) - 0.2
                 plots.median_and_range(axes[2], x, final, plots.look_of(place), filled=curve == "test_error")
     axes[1].set_ylabel("")
-    axes[2].axhline(100 * FAILURE, color="#777777", linestyle=":", linewidth=0.8)
+    axes[2].axhline(100 * plots.FAILURE, color="#777777", linestyle=":", linewidth=0.8)
     axes[2].set_xticks(range(len(LAMBDAS)), [f"{lam:g}" for lam in LAMBDAS])
     axes[2].set(xlabel=text("lam_pairs"), ylabel=text("error"), ylim=(0, 100), title=text("lambda-training:final"))
     plots.shared_legend(figure, [axes[0]])
@@ -153,7 +153,7 @@ def _draw_shortcut_variants(numbers: Panels) -> Figure:
 def _shortcut_variants_facts(numbers: Panels) -> dict[str, object]:
     study: Study = numbers["training"]
     test = _medians(study, "test_error", "shortcut")
-    failed = [name for name in TABLE_1 if test[name] > 100 * FAILURE]
+    failed = [name for name in TABLE_1 if test[name] > 100 * plots.FAILURE]
     agree = [name for name in TABLE_1 if (name in failed) == (not np.isfinite(TABLE_1[name]))]
     others = [text(f"shortcut:{name}") for name in TABLE_1 if name not in agree]
     gains = dict(zip(numbers["gain"]["shortcut"], numbers["gain"]["log10_gain"], strict=True))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from gradflow.measure.provenance import describe
 from gradflow.measure.rows import Row
-from gradflow.measure.task import Task, check_task, copy_of, given
+from gradflow.measure.task import Task, check_task, copy_of, given, measuring
 from gradflow.measure.tracing import unwrap
 from gradflow.models.shortcuts import NoShortcut
 from gradflow.models.units import Unit
@@ -96,7 +96,7 @@ class _Bench:
 
     def __init__(self, model: nn.Module, parts: list[Task], mode: str, seed: int) -> None:
         self.network, self._parts, self._seed = copy_of(model, mode), parts, seed
-        with seeded(seed):
+        with measuring(seed):
             self.names, self.shapes = _chain(copy_of(model, "eval"), parts)
         self.modules = [_unit(self.network, name) for name in self.names]
         self.units = len(self.names)

@@ -30,9 +30,9 @@ class Lifted(NamedTuple):
         """The tensor of the same value at another exponent; what is too small there becomes zero."""
         return times_power(self.tensor, self.exponent - exponent)
 
-    def plus(self, other: Lifted | None) -> Lifted:
+    def plus(self, other: Lifted) -> Lifted:
         """The sum, at the larger exponent of two that are not zero."""
-        if other is None or not other.tensor.any():
+        if not other.tensor.any():
             return self
         if not self.tensor.any():
             return other

@@ -9,11 +9,12 @@ pass, and post, and pre where it is shared, belong to every path through them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradflow.measure import norms
 from gradflow.measure.provenance import describe
@@ -26,7 +27,7 @@ _PATHS = 4
 """Stream of random numbers for the choice of single paths."""
 
 
-def path_spectrum(
+def gradient_by_length(
     model: Model,
     data: Data = None,
     *,
@@ -34,30 +35,24 @@ def path_spectrum(
     repeats: int = 1,
     sampled: int = 0,
     mode: str = "train",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | None = torch.float64,
     seed: int = 0,
     batch: int = 32,
+    predict: Callable[[nn.Module, Tensor], np.ndarray | None] | None = None,
 ) -> PathSpectrum:
-    """RMS over B × D of the part of ∂loss/∂x_0 that all paths through k branches carry together, for k = 0 … U.
-
-    x_0 is the input of the first unit; by default the loss is a batch mean, so the numbers fall as 1/B. A path of
-    length k passes k of the U branches and U − k shortcuts; a unit without shortcut adds one to every path.
-
-    model: a network with units in a row, or a function that builds one; it is copied, never changed. data, loss,
-    repeats, mode, dtype, seed, batch: as in :func:`gradflow.compare`. sampled: besides, follow so many random single
-    paths of each length, as Veit16 does; their norms tell how much the paths of one length cancel.
-
-    Raises TypeError for a model without units, ValueError for units that do not stand in a row and for bad arguments.
-    """
+    """What :func:`gradflow.path_spectrum` says; ``predict`` gives the closed form of the first network, if any."""
     check_models({"model": model}, repeats)
     check_task(mode, dtype, seed)
     if not isinstance(sampled, int) or isinstance(sampled, bool) or sampled < 0:
         raise ValueError(f"sampled must be a whole number of at least 0; got sampled={sampled!r}")
     started = time.perf_counter()
     spectra, wholes, singles = [], [], []
+    closed_form: np.ndarray | None = None
     for repeat, network in enumerate(copies(model, repeats, seed, mode, dtype)):
         with measuring(seed + repeat):
             task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
+            if predict is not None and not repeat:
+                closed_form = predict(network, task.x)
             row = Row(network, task.input_for(network))
             cotangent = row.cotangent(task.loss(row.output))
             slots = by_length(row, cotangent)
@@ -74,6 +69,7 @@ def path_spectrum(
         values=np.array(spectra),
         whole=np.array(wholes),
         single=np.array(singles) if sampled else None,
+        theory=closed_form,
         provenance=describe(
             network,
             seconds=time.perf_counter() - started,

@@ -34,7 +34,8 @@ class Link:
     """One call of a unit: its input x, its terms h(x) and F(x), their sum and its output, each cut from the next.
 
     Tensors are 2^−``exponent`` times the signal where that is out of range; the maps are the true ones all the same.
-    ``fed`` and ``fed_total`` are copies of x and of the sum on which the parts may work in place; ``value`` is F(x).
+    ``fed`` and ``fed_total`` are copies of x and of the sum on which the parts may work in place; ``branch_value`` is
+    F(x) itself.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Link:
     total: Tensor
     fed_total: Tensor
     output: Tensor
-    value: Lifted
+    branch_value: Lifted
     exponent: int
     gap: tuple[Tensor, Tensor] | None
     """What the unit before handed on and what arrived here, if anything stands between them."""
@@ -54,7 +55,8 @@ class Link:
     @property
     def lam(self) -> float:
         """λ of a shortcut λx, 0 without a shortcut, NaN for any other."""
-        if self.unit.share_pre and not self.unit.is_plain and not isinstance(self.unit.pre, nn.Identity):
+        shared = self.unit.share_pre and not isinstance(self.unit.pre, nn.Identity)
+        if not self.unit.is_plain and (shared or self.fed._version):  # what it scales is not x itself
             return math.nan
         return _lam_of(self.unit.shortcut)
 
@@ -141,10 +143,10 @@ class Row:
     def _watched(self, name: str, unit: Unit) -> Callable[[Tensor], Tensor]:
         def forward(arrived: Tensor) -> Tensor:
             link = self._pass(name, unit, arrived)
-            shift = _beyond_edge(link.output)
             self.links.append(link)
-            self.exponent = link.exponent + shift
-            self._handed.append(times_power(link.output.detach(), -shift).clone().requires_grad_())
+            self.exponent = _beyond_edge(link.output, link.exponent)
+            held = times_power(link.output.detach(), link.exponent - self.exponent)
+            self._handed.append(held.clone().requires_grad_())
             copy = self.last.clone()  # the next layer may work in place
             self._fed = (copy, copy._version)
             return copy
@@ -156,7 +158,7 @@ class Row:
         x = arrived.detach().clone().requires_grad_()
         fed, state = x.clone(), torch.get_rng_state()
         shortcut, branch = unit.terms(fed)
-        value, growth = Lifted(branch.detach(), self.exponent), 1
+        branch_value, growth = Lifted(branch.detach(), self.exponent), 1
         if self.exponent:
             with torch.random.fork_rng(devices=()):
                 torch.set_rng_state(state)  # the same dropout masks
@@ -169,8 +171,8 @@ class Row:
         output = unit.post(fed_total)
         if self.exponent and _growth(output, unit.post(2 * total)) != 1:
             raise ValueError(f"the post-activation of unit {name} is not linear beyond {x.dtype}'s range; {_ADVICE}")
-        value = value if growth else Lifted(value.tensor)
-        return Link(name, unit, x, fed, shortcut, branch, total, fed_total, output, value, self.exponent, gap)
+        branch_value = branch_value if growth else Lifted(branch_value.tensor)
+        return Link(name, unit, x, fed, shortcut, branch, total, fed_total, output, branch_value, self.exponent, gap)
 
     def _gap(self, name: str, arrived: Tensor) -> tuple[Tensor, Tensor] | None:
         """What stands between the unit before and this one, if anything does."""
@@ -198,11 +200,11 @@ class Row:
         if value.requires_grad:
             found = torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=True)
         names = [*(link.name for link in self.links), "the batch round the units"]
-        used = [name for name, one in zip(names, found, strict=False) if one is not None]
-        if used != [names[len(self.links) - 1]] or found[len(self.links) - 1] is None:
+        used = [place for place, one in enumerate(found) if one is not None]
+        if used != [len(self.links) - 1]:
             raise ValueError(
-                f"units must be passed one after the other: {where} takes what {', '.join(used) or 'no unit'} gave, "
-                f"expected {self.links[-1].name} alone"
+                f"units must be passed one after the other: {where} takes what "
+                f"{', '.join(names[place] for place in used) or 'no unit'} gave, expected {self.links[-1].name} alone"
             )
 
 
@@ -230,19 +232,22 @@ def _lam_of(shortcut: nn.Module) -> float:
     return 0.0 if isinstance(shortcut, NoShortcut) else 1.0 if isinstance(shortcut, Identity) else math.nan
 
 
-def _beyond_edge(tensor: Tensor) -> int:
-    """By which power of two a signal is beyond the range in which it is left as it is."""
-    exponent = largest_exponent(tensor)
+def _beyond_edge(tensor: Tensor, exponent: int) -> int:
+    """By which power of two the signal tensor · 2^exponent is beyond the range in which it is left as it is."""
+    held = largest_exponent(tensor)
+    if held is None:
+        return 0
     low, high = EDGES[tensor.dtype]
-    return 0 if exponent is None else exponent - min(max(exponent, low), high)
+    return held + exponent - min(max(held + exponent, low), high)
 
 
 def _growth(value: Tensor, doubled: Tensor | None) -> int | None:
     """1 if the doubled input doubles the value, 0 if it does not change it, None otherwise."""
     assert doubled is not None
     size = float(value.detach().abs().amax())
+    rounding = max(1e-6, 16 * torch.finfo(value.dtype).eps)
     for growth in (1, 0):
-        if float((doubled - 2**growth * value).detach().abs().amax()) <= 1e-6 * size:
+        if float((doubled - 2**growth * value).detach().abs().amax()) <= rounding * size:
             return growth
     return None
 

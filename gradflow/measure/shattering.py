@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from gradflow.data import gaussian
 from gradflow.measure.provenance import describe
-from gradflow.measure.task import Data, Loss, Model, Task, check_models, check_task, copies, given
+from gradflow.measure.task import Data, Loss, Model, Task, check_models, check_task, copies, measuring
 from gradflow.results import GradientCorrelation, InputGradients
-from gradflow.seeding import derived_seed, seeded
+from gradflow.seeding import derived_seed
 
 STARTS = ("readout", "loss")
 _READOUT = 5
@@ -62,7 +62,7 @@ def input_gradients(
     for name, model in named.items():
         rows = []
         for repeat, network in enumerate(copies(model, repeats, seed, mode, dtype, name)):
-            with seeded(seed + repeat):
+            with measuring(seed + repeat):
                 rows.append(_along(network, grid, name))
         found[name] = np.stack(rows)
     facts = {"seed": seed, "repeats": repeats, "batch": len(grid)}
@@ -146,10 +146,10 @@ def gradient_correlation(
     started = time.perf_counter()
     cosines, labels = [], []
     for repeat, network in enumerate(copies(model, repeats, seed, mode, dtype)):
-        task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
-        if len(task.x) < 2:
-            raise ValueError(f"two samples are needed for a pair; got a batch of {len(task.x)}")
-        with seeded(seed + repeat), torch.enable_grad():
+        with measuring(seed + repeat):
+            task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
+            if len(task.x) < 2:
+                raise ValueError(f"two samples are needed for a pair; got a batch of {len(task.x)}")
             signal, output = _cut_behind(network, layer, task.input_for(network))
             value = task.loss(output) if start == "loss" else _readout(output, derived_seed(seed + repeat, _READOUT))
             cosines.append(_cosines(_rows(value, signal, layer)))
@@ -164,8 +164,7 @@ def gradient_correlation(
             seconds=time.perf_counter() - started,
             seed=seed,
             repeats=repeats,
-            batch=len(task.x),
-            data="given" if given(data) is not None else "Gaussian",
+            **task.facts(),
             **(task.loss_facts() if start == "loss" else {}),
         ),
     )

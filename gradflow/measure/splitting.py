@@ -41,7 +41,7 @@ def split_gradient(
     dtype: torch.dtype | None = torch.float64,
     seed: int = 0,
     batch: int = 32,
-    predict: Callable[[nn.Module], Mapping[str, np.ndarray]] | None = None,
+    predict: Callable[[nn.Module, Tensor], Mapping[str, np.ndarray]] | None = None,
 ) -> GradientSplit:
     """What :func:`gradflow.split` says; ``predict`` gives the closed forms of the first network, if any."""
     if start not in STARTS:
@@ -54,10 +54,10 @@ def split_gradient(
     draws: list[dict[str, Any]] = []
     closed_forms: Mapping[str, np.ndarray] = {}
     for repeat, network in enumerate(copies(model, repeats, seed, mode, dtype)):
-        if predict is not None and not repeat:
-            closed_forms = predict(network)
         with measuring(seed + repeat):
             task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
+            if predict is not None and not repeat:
+                closed_forms = predict(network, task.x)
             row = Row(network, task.input_for(network))
             cotangent = row.cotangent(task.loss(row.output)) if start == "loss" else _random(row, seed + repeat)
             lam = np.array([link.lam for link in row.links])
@@ -167,9 +167,9 @@ def _forward(row: Row) -> dict[str, np.ndarray]:
     found = [(first, carried, summed)]
     terms, falling = [], []
     for place, link in enumerate(row.links):
-        terms.append(link.value.log10_rms())
+        terms.append(link.branch_value.log10_rms())
         falling.append(_falling(link))
-        kept = Lifted(link.carried(summed.tensor), summed.exponent).plus(link.value)
+        kept = Lifted(link.carried(summed.tensor), summed.exponent).plus(link.branch_value)
         carried = Lifted(link.posted(link.carried(carried.tensor)), carried.exponent).settled()
         summed = Lifted(link.posted(kept.tensor), kept.exponent).settled()
         signal = row.signal(place + 1)

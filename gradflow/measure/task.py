@@ -55,7 +55,9 @@ class Task:
             if not isinstance(output, Tensor):
                 raise TypeError(f"the model returns a {type(output).__name__}, so pass data=(x, y)")
             self.y = gaussian(tuple(output.shape[1:]), batch=len(output), seed=derived_seed(self.seed, _TARGET))
-        y = self.y.detach().to(output.device) if isinstance(output, Tensor) else self.y.detach()
+        y = self.y.detach()
+        y = y.clone() if y.is_inference() else y
+        y = y.to(output.device) if isinstance(output, Tensor) else y
         if self._loss is not None:
             found = self._loss(output, y)
             if not isinstance(found, Tensor) or found.numel() != 1:

@@ -9,15 +9,17 @@ from gradflow.models.shortcuts import (
     Gate,
     Gated,
     Identity,
+    Joint,
     NoShortcut,
     Projection,
     Scaled,
     Shortcut,
+    Size,
     ZeroPad,
 )
 from gradflow.models.stacks import conv_stack, fc_stack, textbook_fc
 from gradflow.models.twins import duplicate, plain_twin, share_weights
-from gradflow.models.units import ACTIVATIONS, PLACEMENTS, Network, Unit
+from gradflow.models.units import ACTIVATIONS, PLACEMENTS, Network, Placement, Unit
 from gradflow.models.variants import (
     OPTIONS,
     VARIANTS,
@@ -39,11 +41,14 @@ __all__ = [
     "Gate",
     "Gated",
     "Identity",
+    "Joint",
     "Network",
     "NoShortcut",
+    "Placement",
     "Projection",
     "Scaled",
     "Shortcut",
+    "Size",
     "Unit",
     "ZeroPad",
     "conv1x1",

@@ -77,8 +77,8 @@ def zero_init(model: Model) -> Model:
 
 def _identity_unit(unit: Unit, built: dict[str, object]) -> Unit:
     """A unit of the same kind, for what ``unit`` gives, that starts as the identity."""
-    placement, activation = str(built["placement"]), str(built.get("activation", "relu"))
-    norm = bool(built.get("norm", True)) and not unit.is_plain
+    placement, activation = str(built["placement"]), str(built["activation"])
+    norm = bool(built["norm"]) and not unit.is_plain
     if not _can_be_identity(PLACEMENTS[placement], activation, norm=norm, plain=unit.is_plain):
         raise ValueError(
             f"no {'plain' if unit.is_plain else 'residual'} unit with {activation} in placement {placement!r} is the "

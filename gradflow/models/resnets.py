@@ -89,6 +89,8 @@ def resnet(
             "kind": "resnet",
             "depth": depth,
             "placement": placement,
+            "activation": "relu",
+            "norm": True,
             "option": option,
             "width": width,
             "init": init,

@@ -101,7 +101,8 @@ class Unit(nn.Module):
 class Network(nn.Module):
     """A stem, a row of units and a head: ``head(units(stem(x)))``.
 
-    ``input_shape`` is the shape of one sample. ``built_from`` records the arguments the network was made with.
+    ``input_shape`` is the shape of one sample. ``built_from`` has what closed forms and :func:`deepen`
+    need to know of how it was made.
     """
 
     def __init__(

@@ -119,7 +119,12 @@ def fitted(choice: One, size: Size, option: str = "A") -> Joint:
         if isinstance(getattr(fresh, "inner", None), Identity):
             fresh.inner = resize
             return Joint(fresh)
-        return Joint(resize if size.changes else fresh)
+        if size.changes:
+            raise ValueError(
+                f"a {type(choice).__name__} has a size of its own and does not fit a unit that changes size; pass a "
+                "function that fits one, e.g. exclusive_gate(-6), conv1x1() or lambda size, inner: Joint(…)"
+            )
+        return Joint(fresh)
     return _called(choice, size, resize)
 
 

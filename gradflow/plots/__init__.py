@@ -6,6 +6,7 @@ from gradflow.plots.landscape import loss_contours, loss_curves, loss_levels
 from gradflow.plots.lesions import lesion_by_count, lesion_by_order, lesion_by_unit
 from gradflow.plots.look import DOUBLE_MM, SINGLE_MM, look_of, model_color, new_figure, render, shared_legend, style
 from gradflow.plots.settings import (
+    FAILURE,
     correlation_lines,
     curves_by,
     error_rows,
@@ -27,6 +28,7 @@ from gradflow.plots.units import (
 
 __all__ = [
     "DOUBLE_MM",
+    "FAILURE",
     "KINDS",
     "SINGLE_MM",
     "autocorrelation",

@@ -108,13 +108,16 @@ def part_ratio(split: GradientSplit, *, ax: Axes | None = None, unit: int = 0, p
 
 
 def path_lengths(spectrum: PathSpectrum, *, ax: Axes | None = None, place: int = 1, **keywords: Any) -> Axes:
-    """Share of the gradient carried by all paths of each length, median over the draws and quartile band."""
+    """Share of the gradient carried by all paths of each length, median and quartile band; dots: theory."""
     ax = axes_or_new(ax)
     share = spectrum.shares
     look = look_of(place)
     low, high = (quantile(share, q) for q in (0.25, 0.75))
     ax.fill_between(spectrum.lengths, low, high, color=tint(look.color), linewidth=0)
     _line(ax, spectrum.lengths, quantile(share, 0.5), {**look.line(), **keywords})
+    if spectrum.theory is not None:
+        predicted = 10 ** (spectrum.theory - spectrum.theory.max())
+        _dots(ax, spectrum.lengths, predicted / predicted.sum(), text("theory"))
     ax.autoscale(axis="y")
     ax.set_ylim(bottom=0)
     ax.set(xlabel=text("path_length"), ylabel=text("path_share"))
@@ -143,7 +146,7 @@ def path_counts(spectrum: PathSpectrum, *, ax: Axes | None = None, **keywords: A
 
 
 def gradient_per_path(spectrum: PathSpectrum, *, ax: Axes | None = None, place: int = 1, **keywords: Any) -> Axes:
-    """RMS of the mean over all paths of each length, and as small marks the RMS along single random paths, relative to
+    """RMS of the mean over all paths of each length, and dotted the RMS along single random paths, relative to
     the whole gradient."""
     ax = axes_or_new(ax)
     look, whole = look_of(place), np.log10(spectrum.whole)[:, None]

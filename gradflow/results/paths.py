@@ -24,7 +24,8 @@ class PathSpectrum(Result):
 
     ``units`` are the names of the U units, ``plain`` how many of them have no shortcut. ``values`` is (S, U + 1);
     the parts add up, as vectors, to the gradient, whose RMS is ``whole`` (S,). ``single`` (S, U + 1, N), if asked for,
-    is the RMS along single random paths.
+    is the RMS along single random paths. ``theory`` (U + 1,), for networks with a closed form, is log10 of the RMS by
+    length over that of ∂loss/∂x_U in a wide net whose gradient there is independent of its weights.
     """
 
     units: tuple[str, ...]
@@ -32,6 +33,7 @@ class PathSpectrum(Result):
     values: np.ndarray
     whole: np.ndarray
     single: np.ndarray | None = None
+    theory: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:

@@ -76,9 +76,11 @@ def error_rows(
 
 
 def gain_rows(table: Table, *, ax: Axes | None = None, **keywords: Any) -> Axes:
-    """log10 of a gain, a row for each entry: median and range."""
+    """log10 of a gain, a row for each entry: median and range; one that begins at no gain is drawn far left."""
     ax = axes_or_new(ax)
     look = look_of(3)
+    values = np.concatenate([table[column] for column in ("log10_gain", "low", "high")])
+    nothing = np.min(values[np.isfinite(values)], initial=0.0) - 1
     for row, (middle, low, high) in enumerate(zip(table["log10_gain"], table["low"], table["high"], strict=True)):
         if not np.isfinite(middle):
             ax.annotate(
@@ -86,7 +88,9 @@ def gain_rows(table: Table, *, ax: Axes | None = None, **keywords: Any) -> Axes:
             )
             continue
         shown = {**look.line(), "linestyle": "none", **keywords}
-        ax.errorbar(middle, row, xerr=[[middle - low], [high - middle]], elinewidth=0.8, capsize=2, **shown)
+        ax.errorbar(
+            middle, row, xerr=[[middle - max(low, nothing)], [high - middle]], elinewidth=0.8, capsize=2, **shown
+        )
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     powers_of_ten(ax.xaxis)
     ax.set_xlabel(text("shortcut_gain"))

@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, Locator
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import INK, THEORY, axes_or_new, look_of, number_layers, tint
+from gradflow.plots.look import INK, THEORY, axes_or_new, look_of, tint
 from gradflow.quantiles import quantile
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ def gradient_per_path(spectrum: PathSpectrum, *, ax: Axes | None = None, place: 
     """RMS of the mean over all paths of each length, and dotted the RMS along single random paths, relative to
     the whole gradient."""
     ax = axes_or_new(ax)
-    look, whole = look_of(place), np.log10(spectrum.whole)[:, None]
+    look = look_of(place)
+    with np.errstate(divide="ignore"):
+        whole = np.log10(np.where(spectrum.whole > 0, spectrum.whole, np.nan))[:, None]
     _line(ax, spectrum.lengths, quantile(spectrum.log10_per_path - whole, 0.5), {**look.line(), **keywords})
     if spectrum.single is not None:
         with np.errstate(divide="ignore"):
@@ -166,12 +168,15 @@ class _Decades(Locator):
     """Ticks on an axis of decimal logarithms: whole decades, or 1, 2, 5 where there are few."""
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        low, high = int(np.floor(vmin)), int(np.ceil(vmax))
-        if vmax - vmin < 2:
-            ticks = np.log10(np.outer(10.0 ** np.arange(low, high + 1), (1, 2, 5)).ravel())
+        vmin, vmax = min(vmin, vmax), max(vmin, vmax)
+        decades = np.arange(np.floor(vmin), np.ceil(vmax) + 1)
+        if vmax - vmin >= 2:
+            step = max(1, -(-(len(decades) - 1) // 6))
+            ticks = decades[decades % step == 0]
         else:
-            step = max(1, -(-(high - low) // 6))
-            ticks = np.arange(-(-low // step) * step, high + 1, step, dtype=float)
+            # The digits that are marked in each decade: more of them, the less of it is seen.
+            digits = np.arange(1, 10) if vmax - vmin < 0.7 else np.array([1, 2, 5])
+            ticks = np.add.outer(decades, np.log10(digits)).ravel()
         return ticks[(ticks >= vmin) & (ticks <= vmax)]
 
     def __call__(self) -> Any:
@@ -189,8 +194,9 @@ def powers_of_ten(axis: Axis) -> None:
 
 
 def _number_units(ax: Axes, units: int) -> None:
-    number_layers(ax, units)
-    ax.set_xticks([0, *[tick for tick in ax.get_xticks() if tick > 1]])
+    """Even ticks from 0, the first unit."""
+    every = next((step for step in (1, 2, 5, 10, 20, 50, 100, 200) if units / step <= 8), 500)
+    ax.set_xticks(range(0, units + 1, every))
 
 
 def _band(ax: Axes, x: np.ndarray, values: np.ndarray, color: str, zorder: float) -> None:

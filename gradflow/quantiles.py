@@ -16,4 +16,5 @@ def quantile(values: np.ndarray, q: float) -> np.ndarray:
     low, high = (np.take_along_axis(ordered, at[None], axis=0)[0] for at in (below, above))
     with np.errstate(invalid="ignore", over="ignore"):
         between = low + (high - low) * (place - below)
-    return np.where(low == high, low, np.where(np.isinf(high), high, between))
+    kept = np.where(np.isinf(high), high, np.where(np.isinf(low), low, between))
+    return np.where(low == high, low, kept)

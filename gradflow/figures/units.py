@@ -79,7 +79,6 @@ def _lambda_product_facts(numbers: Panels) -> dict[str, object]:
         "cancelled": 100 * float(np.median(one.cancelled[:, 0])),
         "small_cancelled": 100 * float(np.median(numbers["small branch"].cancelled[:, 0])),
         "small_whole": 10 ** numbers["small branch"].median("whole")[0],
-        "share": 100 * float(np.median(one.share[:, 0])),
         "signal": 10 ** float(np.median(one.log10_signal[:, -1] - one.log10_signal[:, 0])),
         "linear": 10 ** float(np.median(linear.log10_signal[:, -1] - linear.log10_signal[:, 0])),
         "batch": one.provenance["batch"],

@@ -92,7 +92,7 @@ def _lambda_training_facts(numbers: Study) -> dict[str, object]:
         for lam in LAMBDAS:
             key = f"{word}_{lam:g}".replace(".", "_")
             found |= {key: errors[str(lam)], f"{key}_fails": _failures(part, lam=lam)}
-    return found | {"product": 0.5 ** (DEPTH // 2 - 1)}
+    return found
 
 
 # ── shortcut-variants: He16 Table 1 ──
@@ -157,18 +157,21 @@ def _shortcut_variants_facts(numbers: Panels) -> dict[str, object]:
     agree = [name for name in TABLE_1 if (name in failed) == (not np.isfinite(TABLE_1[name]))]
     others = [text(f"shortcut:{name}") for name in TABLE_1 if name not in agree]
     gains = dict(zip(numbers["gain"]["shortcut"], numbers["gain"]["log10_gain"], strict=True))
-    blocked = [text(f"shortcut:{name}") for name, gain in gains.items() if not np.isfinite(gain)]
+    closed = [name for name, gain in gains.items() if not np.isfinite(gain) and name != "scaled-0"]
+    slower = all(np.isfinite(TABLE_1[name]) for name in TABLE_1 if name not in agree)
     return {
         **_run_facts(study),
         **{f"test_{name.replace('-', '_').replace('.', '')}": value for name, value in test.items()},
         "gain_original": 10 ** gains["original"],
         "gain_conv1x1": 10 ** gains["conv1x1"],
-        "blocked": ", ".join(blocked),
+        "blocked": "; ".join(text(f"shortcut:{name}") for name in closed),
         "gain_batch": _GAIN_BATCH,
         "rows": len(TABLE_1),
         "agree": len(agree),
-        "others": ", ".join(others) or text("none"),
-        "failed": len(failed),
+        "others": "; ".join(others) or text("none"),
+        "difference": text(
+            f"shortcut-variants:{'slower' if slower else 'otherwise'}", steps=int(study.histories[0].steps[-1])
+        ),
     }
 
 

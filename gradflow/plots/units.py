@@ -184,7 +184,13 @@ class _Decades(Locator):
 
 
 def _power(value: float, _: object = None) -> str:
-    return f"$10^{{{value:.0f}}}$" if abs(value - round(value)) < 1e-9 and abs(value) > 1.5 else f"{10**value:.3g}"
+    """10^value as a tick label: a plain number near 1, else a power of ten, with digits in front if it has any."""
+    whole = round(value) if abs(value - round(value)) < 1e-9 else None
+    if abs(value) < 4 and (whole is None or abs(whole) < 2):
+        return f"{10**value:.3g}"
+    if whole is not None:
+        return f"$10^{{{whole}}}$"
+    return f"${10 ** (value % 1):.2g}\\cdot 10^{{{np.floor(value):.0f}}}$"
 
 
 def powers_of_ten(axis: Axis) -> None:

@@ -965,3 +965,25 @@ def test_a_shortcut_behind_an_in_place_layer_has_no_lambda() -> None:
     result = gradflow.split(nn.Sequential(unit), features(6))
     assert np.isnan(result.lam).all()
     assert np.isnan(result.log10_product[0, 0])
+
+
+# ── what goes wrong inside a model ──
+
+
+def test_what_fails_inside_says_which_model_and_batch() -> None:
+    with pytest.raises(RuntimeError, match=r"Network failed on a batch of shape \(4, 3\).*multiplied"):
+        gradflow.split(fc_stack(4, 8, shortcut=1.0), torch.randn(4, 3))
+    with pytest.raises(RuntimeError, match=r"Network failed .*Target 27 is out of bounds"):
+        gradflow.path_spectrum(fc_stack(4, 8, shortcut=1.0), (torch.randn(2, 8), torch.tensor([0, 27])))
+
+
+def test_labels_may_be_any_whole_numbers() -> None:
+    x, y = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 4])
+    net = fc_stack(4, 6, shortcut=1.0)
+    assert gradflow.split(net, (x, y.int())) == gradflow.split(net, (x, y))
+
+
+def test_lambdas_may_come_in_an_array() -> None:
+    lams = np.array([0.5, 2.0], dtype=np.float32)
+    for given in (lams, torch.from_numpy(lams), lams.tolist()):
+        assert gradflow.split(fc_stack(4, 6, span=1, shortcut=given)).lam.tolist() == [[0.5, 2.0]]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gradflow.measure import norms
 from gradflow.measure.provenance import describe
 from gradflow.measure.rows import Link, Row
-from gradflow.measure.task import Data, Loss, Model, Task, check_models, check_task, copies, measuring
+from gradflow.measure.task import Data, Loss, Model, Task, check_models, check_task, copies, measuring, naming
 from gradflow.results import PathSpectrum
 from gradflow.seeding import derived_seed
 
@@ -53,8 +53,9 @@ def gradient_by_length(
             task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
             if predict is not None and not repeat:
                 closed_form = predict(network, task.x)
-            row = Row(network, task.input_for(network))
-            cotangent = row.cotangent(task.loss(row.output))
+            with naming(network, task):
+                row = Row(network, task.input_for(network))
+                cotangent = row.cotangent(task.loss(row.output))
             slots = by_length(row, cotangent)
             spectra.append([norms.rms(slots[k]) if k in slots else 0.0 for k in range(len(row.links) + 1)])
             wholes.append(norms.rms(sum_of(slots)))

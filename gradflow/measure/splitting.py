@@ -21,7 +21,7 @@ from gradflow.measure import norms
 from gradflow.measure.lifted import Lifted
 from gradflow.measure.provenance import describe
 from gradflow.measure.rows import Link, Row
-from gradflow.measure.task import Data, Loss, Model, Task, check_models, check_task, copies, measuring
+from gradflow.measure.task import Data, Loss, Model, Task, check_models, check_task, copies, measuring, naming
 from gradflow.results import RATIO_EDGES, GradientSplit
 from gradflow.seeding import derived_seed
 
@@ -58,8 +58,9 @@ def split_gradient(
             task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
             if predict is not None and not repeat:
                 closed_forms = predict(network, task.x)
-            row = Row(network, task.input_for(network))
-            cotangent = row.cotangent(task.loss(row.output)) if start == "loss" else _random(row, seed + repeat)
+            with naming(network, task):
+                row = Row(network, task.input_for(network))
+                cotangent = row.cotangent(task.loss(row.output)) if start == "loss" else _random(row, seed + repeat)
             lam = np.array([link.lam for link in row.links])
             draws.append({"lam": lam, **_backward(row, cotangent), **_forward(row)})
     if any(len(draw["log10_whole"]) != len(draws[0]["log10_whole"]) for draw in draws):

@@ -64,7 +64,7 @@ class Task:
                 got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
                 raise TypeError(f"loss must return one number, a tensor with a single element; got {got}")
             return found
-        return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y)
+        return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y.long())
 
     def facts(self) -> dict[str, Any]:
         """What the provenance says of the batch."""
@@ -128,6 +128,8 @@ def built(name: str, build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def check_models(models: Mapping[str, Model], repeats: int) -> None:
     """Raise TypeError for what is neither a model nor a builder, ValueError for repeats that need builders."""
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+        raise ValueError(f"repeats must be a whole number of at least 1; got repeats={repeats!r}")
     for name, model in models.items():
         if isinstance(model, nn.Module):
             unwrap(model)
@@ -138,8 +140,6 @@ def check_models(models: Mapping[str, Model], repeats: int) -> None:
                 )
         elif not callable(model):
             raise TypeError(f"{name} must be a torch.nn.Module or a function that builds one; got {model!r}")
-    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
-        raise ValueError(f"repeats must be a whole number of at least 1; got repeats={repeats!r}")
 
 
 @contextmanager
@@ -147,6 +147,17 @@ def measuring(seed: int) -> Iterator[None]:
     """Seeded, and with gradients even where the caller has switched them off."""
     with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
         yield
+
+
+@contextmanager
+def naming(network: nn.Module, task: Task) -> Iterator[None]:
+    """Say of what fails inside a model which model it was, and on what batch."""
+    try:
+        yield
+    except (RuntimeError, IndexError) as error:
+        raise RuntimeError(
+            f"{type(network).__name__} failed on a batch of shape {tuple(task.x.shape)} ({task.x.dtype}): {error}"
+        ) from error
 
 
 def check_task(mode: str, dtype: torch.dtype | None, seed: int) -> None:

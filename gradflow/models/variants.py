@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from gradflow.models.shortcuts import (
     Constant,
@@ -75,9 +76,9 @@ VARIANTS: dict[str, Variant] = {
 """The shortcuts of He16 Table 1 by name, gates with a bias of −6 unless the name says otherwise."""
 
 One = Shortcut | Variant | float | str | None
-ShortcutChoice = One | Sequence[One]
+ShortcutChoice = One | Sequence[One] | np.ndarray | Tensor
 """A shortcut for all units, a number λ for ``Scaled(λ)`` (1 for ``Identity()``), a name from ``VARIANTS`` or a function
-such as ``exclusive_gate(-6)``, None for plain, or one of these per unit."""
+such as ``exclusive_gate(-6)``, None for plain, or one of these per unit; λ may come in an array or a tensor."""
 
 
 def for_units(choice: ShortcutChoice, units: int) -> list[One]:
@@ -85,6 +86,8 @@ def for_units(choice: ShortcutChoice, units: int) -> list[One]:
 
     Raises ValueError if a sequence has another length or a name is unknown, TypeError for what is no shortcut.
     """
+    if isinstance(choice, np.ndarray | np.generic | Tensor):
+        choice = choice.tolist()
     if isinstance(choice, Sequence) and not isinstance(choice, str):
         if len(choice) != units:
             raise ValueError(f"shortcut must have one entry per unit: expected {units}, got {len(choice)}")

@@ -627,3 +627,10 @@ def test_the_garbage_collector_is_left_as_it_was(was_on: bool) -> None:
         assert gc.isenabled() is was_on
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_a_real_target_of_another_shape_is_refused_not_broadcast() -> None:
+    net, x, y = fc_stack(4, 8, out_features=1), torch.randn(5, 8), torch.randn(5)
+    with pytest.raises(RuntimeError, match=r"\(5, 1\); got \(5,\)"):
+        gradflow.compare(net, net, (x, y))
+    assert gradflow.compare(net, net, (x, y[:, None])).repeats == 1

@@ -64,7 +64,14 @@ class Task:
                 got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
                 raise TypeError(f"loss must return one number, a tensor with a single element; got {got}")
             return found
-        return F.mse_loss(output, y.to(output.dtype)) if y.is_floating_point() else F.cross_entropy(output, y.long())
+        if not y.is_floating_point():
+            return F.cross_entropy(output, y.long())
+        if y.shape != output.shape:  # broadcasting would compare every sample with every other
+            raise ValueError(
+                f"a real y needs the shape of the model's output, {tuple(output.shape)}; got {tuple(y.shape)}: reshape "
+                "it, or pass loss=function(output, y)"
+            )
+        return F.mse_loss(output, y.to(output.dtype))
 
     def facts(self) -> dict[str, Any]:
         """What the provenance says of the batch."""

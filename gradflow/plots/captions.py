@@ -80,10 +80,11 @@ ENGLISH: dict[str, str] = {
         "explode, not the other way round. Forward, λ = 1: what shortcuts carry of the first signal stays, the sum of "
         "the residuals grows the signal {signal:.1e}-fold; a plain linear stack, which is a product of matrices, "
         "multiplies it by {linear:.2f}. Last panel: residual part ÷ shortcut part, element by element, over samples "
-        "and coordinates. The whole is zero only where it is −1: {cancelled:.2f} % of the elements lie within a tenth "
-        "of that (with F × 0.1, where the whole is {small_whole:.2f} times the last gradient, {small_cancelled:.1f} "
-        "%). So it is true that hardly any cancel, and yet no proof that a gradient cannot vanish: what decides is "
-        "the size of both parts."
+        "and coordinates, counted in equal bins of an asinh axis, which is like a logarithm on either side of zero. "
+        "The whole is zero only where it is −1: {cancelled:.2f} % of the elements lie within a tenth of that (with F "
+        "× 0.1, where the whole is {small_whole:.2f} times the last gradient, {small_cancelled:.1f} %). So it is true "
+        "that hardly any cancel, and yet no proof that a gradient cannot vanish: what decides is the size of both "
+        "parts."
     ),
     "caption:path-lengths": (
         "The gradient at the first unit of ResNet-{depth} ({units} units, width 8, digits, B = {batch}, train mode, "

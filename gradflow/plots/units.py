@@ -100,8 +100,8 @@ def part_ratio(split: GradientSplit, *, ax: Axes | None = None, unit: int = 0, p
     if not any(line.get_gid() == "cancelled" for line in ax.lines):
         ax.axvline(np.arcsinh(-1), color=INK, linewidth=0.6, gid="cancelled")
         ax.annotate("−1", (np.arcsinh(-1), 1), (-2, 0), xycoords=("data", "axes fraction"), **_LEFT_OF)
-        ticks = [-1e6, 0, 1e6]
-        ax.set_xticks(np.arcsinh(ticks), ["$-10^6$", "0", "$10^6$"])
+        ticks = [-1e7, -1e3, 0, 1e3, 1e7]
+        ax.set_xticks(np.arcsinh(ticks), ["$-10^7$", "$-10^3$", "0", "$10^3$", "$10^7$"])
         ax.set(xlabel=text("part_ratio"), ylabel=text("density"))
     ax.set_ylim(0, None)
     return ax

@@ -21,7 +21,7 @@ $(VENV)/.dev: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
 figures: $(VENV)/.core  ## draw every book figure from its recorded numbers (sets everything up first)
 	@$(VENV)/bin/gradflow figures --from-data --out figures
 
-recompute: $(VENV)/.core  ## compute every book figure anew, with all its seeds (a quarter of an hour)
+recompute: $(VENV)/.core  ## compute every book figure anew, with all its seeds (takes long)
 	$(VENV)/bin/gradflow figures --full --out figures
 
 test: $(VENV)/.dev  ## run every test (sets everything up first)

@@ -53,15 +53,11 @@ def _loss_shape() -> Panels:
 
 def _look_around(wanted: _Net) -> Panels:
     """Train one net and slice the loss around it."""
-    import torch
-
     from gradflow import data, fit, recipes
     from gradflow.measure.landscape import loss_slice
-    from gradflow.seeding import seeded
+    from gradflow.seeding import seeded, threads
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         with seeded(0):
             net = digits_net(wanted.depth, wanted.kind)
         parts: dict[str, object] = {}
@@ -79,8 +75,6 @@ def _look_around(wanted: _Net) -> Panels:
         if wanted.plane:
             parts["plane"] = loss_slice(net, (x, y), steps=_PLANE_STEPS, directions=2, mode="train")
         return Panels(parts=parts)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _draw_loss_shape(numbers: Panels) -> Figure:

@@ -36,16 +36,11 @@ def _lesions(seeds: int) -> Panels:
 
 def _lesion(net: nn.Module, plain: nn.Module | None, seed: int) -> Lesion:
     """The lesions of one net on the test digits, with one thread."""
-    import torch
-
     from gradflow import data, lesion
+    from gradflow.seeding import threads
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         return lesion(net, data.digits().test, plain=plain, seed=seed)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _of(numbers: Panels, name: str) -> list[Lesion]:

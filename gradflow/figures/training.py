@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from gradflow.training.recipes import Recipe
-
 # ── degradation: deeper plain nets train worse ──
 
 DEPTHS, SEEDS = (8, 20, 56), (0, 1, 2)
@@ -48,7 +46,7 @@ def digits_study(build: Callable[..., nn.Module], *grids: Mapping[str, Sequence[
 
 
 def trained_nets(
-    build: Callable[..., nn.Module], settings: Sequence[Mapping[str, Any]], recipe: Recipe | None = None, **options: Any
+    build: Callable[..., nn.Module], settings: Sequence[Mapping[str, Any]], **options: Any
 ) -> list[tuple[nn.Module, History]]:
     """Networks built and trained on the digits, one for each setting (a "seed" and arguments of ``build``).
 
@@ -57,27 +55,20 @@ def trained_nets(
     from joblib import Parallel, delayed
 
     jobs = min(2, os.cpu_count() or 1, len(settings))
-    found = Parallel(n_jobs=jobs)(delayed(_trained)(build, dict(one), recipe, options) for one in settings)
-    return list(found)
+    return list(Parallel(n_jobs=jobs)(delayed(_trained)(build, dict(one), options) for one in settings))
 
 
 def _trained(
-    build: Callable[..., nn.Module], setting: dict[str, Any], recipe: Recipe | None, options: dict[str, Any]
+    build: Callable[..., nn.Module], setting: dict[str, Any], options: dict[str, Any]
 ) -> tuple[nn.Module, History]:
-    import torch
+    from gradflow import data, fit
+    from gradflow.seeding import seeded, threads
 
-    from gradflow import data, fit, recipes
-    from gradflow.seeding import seeded
-
-    seed, before = setting.pop("seed"), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    seed = setting.pop("seed")
+    with threads(1):
         with seeded(seed):
             net = build(**setting)
-        chosen = recipe or recipes.lecture_digits
-        return net, fit(net, data.digits(), chosen, seed=seed, progress=False, **options)
-    finally:
-        torch.set_num_threads(before)
+        return net, fit(net, data.digits(), seed=seed, progress=False, **options)
 
 
 def _degradation() -> Study:

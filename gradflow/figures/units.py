@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # ── lambda-product: the bare product is only the shortcut part ──
 
 LAMBDAS = (0.5, 0.9, 1.0, 1.1, 1.5)
-_UNITS, _WIDTH, _DRAWS, _SMALL = 50, 64, 20, 0.1
+_UNITS, _WIDTH, _DRAWS, _SMALL = 50, 64, 13, 0.1
 
 
 def laboratory_stack(lam: float | None, activation: str = "relu", branch: float = 1.0) -> nn.Module:

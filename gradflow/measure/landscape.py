@@ -188,11 +188,8 @@ def _checked(
         raise ValueError(f"directions must be 1 or 2; got directions={directions!r}")
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise ValueError(f"batch must be a whole number of at least 1; got batch={batch!r}")
-    pair = given(data)
-    x, y = pair or (None, None)
+    x, y = given(data) or (None, None)
     if x is None or y is None:
         raise TypeError("data must be a pair (x, y) of tensors: a loss needs a target; got no y")
-    if not len(x):
-        raise ValueError(f"data must have at least one sample; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
     pieces = zip(x.split(batch), y.split(batch), strict=True)
     return [Task(model, piece, loss=loss, batch=1, seed=seed) for piece in pieces]

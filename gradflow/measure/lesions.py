@@ -288,7 +288,5 @@ def _checked(model: Any, plain: Any, data: Any, draws: Any, mode: str, seed: int
         raise TypeError("data must be a pair (x, y) of tensors: an error needs labels; got no y")
     if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool or y.dim() != 1:
         raise TypeError(f"y must hold one integer label a sample, shape (N,); got {y.dtype} of shape {tuple(y.shape)}")
-    if not len(x):
-        raise ValueError(f"data must have at least one sample; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
     pieces = zip(x.split(batch), y.split(batch), strict=True)
     return [Task(model, piece, loss=None, batch=1, seed=seed) for piece in pieces]

@@ -29,18 +29,18 @@ _PATHS = 4
 
 def gradient_by_length(
     model: Model,
-    data: Data = None,
+    data: Data,
     *,
-    loss: Loss | None = None,
-    repeats: int = 1,
-    sampled: int = 0,
-    mode: str = "train",
-    dtype: torch.dtype | None = torch.float64,
-    seed: int = 0,
-    batch: int = 32,
-    predict: Callable[[nn.Module, Tensor], np.ndarray | None] | None = None,
+    loss: Loss | None,
+    repeats: int,
+    sampled: int,
+    mode: str,
+    dtype: torch.dtype | None,
+    seed: int,
+    batch: int,
+    predict: Callable[[nn.Module, Tensor], np.ndarray | None],
 ) -> PathSpectrum:
-    """What :func:`gradflow.path_spectrum` says; ``predict`` gives the closed form of the first network, if any."""
+    """What :func:`gradflow.path_spectrum` says; ``predict`` gives the closed form of a network on a batch, if any."""
     check_models({"model": model}, repeats)
     check_task(mode, dtype, seed)
     if not isinstance(sampled, int) or isinstance(sampled, bool) or sampled < 0:
@@ -51,7 +51,7 @@ def gradient_by_length(
     for repeat, network in enumerate(copies(model, repeats, seed, mode, dtype)):
         with measuring(seed + repeat):
             task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
-            if predict is not None and not repeat:
+            if not repeat:
                 closed_form = predict(network, task.x)
             with naming(network, task):
                 row = Row(network, task.input_for(network))

@@ -17,9 +17,6 @@ from gradflow.measure.lifted import Lifted, largest_exponent, times_power
 from gradflow.models.shortcuts import Identity, NoShortcut, Scaled
 from gradflow.models.units import Unit
 
-_ADVICE = "use λ nearer 1, fewer units, or dtype=torch.float64"
-
-
 EDGES = {
     torch.float64: (-1000, 480),
     torch.float32: (-120, 60),
@@ -94,8 +91,8 @@ class Row:
     unit is held divided by 2^``exponent``. The model, which must be a copy, is left frozen and watched.
 
     Raises TypeError for a model without units, or with a kind of unit whose parts cannot be told apart; ValueError for
-    units that are not passed one after the other, and where the signal leaves the range of
-    its dtype and a unit's terms there grow neither in proportion nor not at all.
+    units that are not passed one after the other, and where the signal leaves the range of its dtype and a unit's terms
+    there grow neither in proportion nor not at all.
     """
 
     def __init__(self, model: nn.Module, x: Tensor) -> None:
@@ -135,7 +132,7 @@ class Row:
         if self.exponent:
             raise ValueError(
                 f"the signal behind the last unit is beyond {self.last.dtype}: 2^{self.exponent} times what it holds, "
-                f'so there is no loss; split(…, start="random") needs none, or {_ADVICE}'
+                f'so there is no loss; split(…, start="random") needs none, or {_advice(self.last)}'
             )
         self._check_chain(loss, "the loss")
         return torch.autograd.grad(loss, self.last)[0]
@@ -164,13 +161,13 @@ class Row:
                 torch.set_rng_state(state)  # the same dropout masks
                 shortcut_2, branch_2 = unit.terms(2 * x)
             branch, growth = self._at_scale(branch, branch_2, name)
-            if shortcut is not None:
+            if shortcut is not None and shortcut_2 is not None:
                 shortcut, _ = self._at_scale(shortcut, shortcut_2, name)
         total = (branch if shortcut is None else shortcut + branch).detach().clone().requires_grad_()
         fed_total = total.clone()
         output = unit.post(fed_total)
         if self.exponent and _growth(output, unit.post(2 * total)) != 1:
-            raise ValueError(f"the post-activation of unit {name} is not linear beyond {x.dtype}'s range; {_ADVICE}")
+            raise ValueError(f"the post-activation of unit {name} is not linear beyond {x.dtype}'s range; {_advice(x)}")
         branch_value = branch_value if growth else Lifted(branch_value.tensor)
         return Link(name, unit, x, fed, shortcut, branch, total, fed_total, output, branch_value, self.exponent, gap)
 
@@ -179,11 +176,11 @@ class Row:
         if self._fed is None or (arrived is self._fed[0] and arrived._version == self._fed[1]):
             return None
         if self.exponent:
-            raise ValueError(f"the signal in front of unit {name} is beyond {arrived.dtype}; {_ADVICE}")
+            raise ValueError(f"the signal in front of unit {name} is beyond {arrived.dtype}; {_advice(arrived)}")
         self._check_chain(arrived.sum(), f"unit {name}")
         return self.last, arrived
 
-    def _at_scale(self, term: Tensor, doubled: Tensor | None, name: str) -> tuple[Tensor, int]:
+    def _at_scale(self, term: Tensor, doubled: Tensor, name: str) -> tuple[Tensor, int]:
         """A term's 2^−exponent of what it is at the true signal, from its values at the scaled signal and at twice it.
 
         So far out a term is in proportion to its input (weights, ReLU) or does not change any more (BatchNorm, tanh):
@@ -191,7 +188,9 @@ class Row:
         """
         growth = _growth(term, doubled)
         if growth is None:
-            raise ValueError(f"a term of unit {name} is no power of its input beyond {term.dtype}'s range; {_ADVICE}")
+            raise ValueError(
+                f"a term of unit {name} is no power of its input beyond {term.dtype}'s range; {_advice(term)}"
+            )
         return (term if growth else times_power(term, -self.exponent)), growth
 
     def _check_chain(self, value: Tensor, where: str) -> None:
@@ -206,6 +205,10 @@ class Row:
                 f"units must be passed one after the other: {where} takes what "
                 f"{', '.join(names[place] for place in used) or 'no unit'} gave, expected {self.links[-1].name} alone"
             )
+
+
+def _advice(tensor: Tensor) -> str:
+    return f"use λ nearer 1 or fewer units{'' if tensor.dtype is torch.float64 else ', or dtype=torch.float64'}"
 
 
 def _units_of(model: nn.Module) -> dict[str, Unit]:
@@ -241,9 +244,8 @@ def _beyond_edge(tensor: Tensor, exponent: int) -> int:
     return held + exponent - min(max(held + exponent, low), high)
 
 
-def _growth(value: Tensor, doubled: Tensor | None) -> int | None:
+def _growth(value: Tensor, doubled: Tensor) -> int | None:
     """1 if the doubled input doubles the value, 0 if it does not change it, None otherwise."""
-    assert doubled is not None
     size = float(value.detach().abs().amax())
     rounding = max(1e-6, 16 * torch.finfo(value.dtype).eps)
     for growth in (1, 0):

@@ -32,18 +32,18 @@ _COTANGENT = 3
 
 def split_gradient(
     model: Model,
-    data: Data = None,
+    data: Data,
     *,
-    loss: Loss | None = None,
-    start: str = "loss",
-    repeats: int = 1,
-    mode: str = "train",
-    dtype: torch.dtype | None = torch.float64,
-    seed: int = 0,
-    batch: int = 32,
-    predict: Callable[[nn.Module, Tensor], Mapping[str, np.ndarray]] | None = None,
+    loss: Loss | None,
+    start: str,
+    repeats: int,
+    mode: str,
+    dtype: torch.dtype | None,
+    seed: int,
+    batch: int,
+    predict: Callable[[nn.Module, Tensor], Mapping[str, np.ndarray]],
 ) -> GradientSplit:
-    """What :func:`gradflow.split` says; ``predict`` gives the closed forms of the first network, if any."""
+    """What :func:`gradflow.split` says; ``predict`` gives the closed forms of a network on a batch, if any."""
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(STARTS)}; got start={start!r}")
     if start == "random" and loss is not None:
@@ -56,7 +56,7 @@ def split_gradient(
     for repeat, network in enumerate(copies(model, repeats, seed, mode, dtype)):
         with measuring(seed + repeat):
             task = Task(network, data, loss=loss, batch=batch, seed=seed + repeat)
-            if predict is not None and not repeat:
+            if not repeat:
                 closed_forms = predict(network, task.x)
             with naming(network, task):
                 row = Row(network, task.input_for(network))

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from gradflow.data import Samples, Split
 from gradflow.measure.provenance import describe
 from gradflow.results import History, Study
 from gradflow.seeding import seeded
+from gradflow.seeding import threads as use_threads
 from gradflow.training.fitting import fit
 from gradflow.training.recipes import Recipe, lecture_digits
 
@@ -91,11 +91,7 @@ def _run(
     changes = {name: value for name, value in setting.items() if name in _OF_RECIPE}
     options = {name: value for name, value in setting.items() if name in _OF_FIT}
     arguments = {name: setting[name] for name in setting.keys() - changes.keys() - options.keys() - {"seed"}}
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with use_threads(threads):
         with seeded(seed):
             model = build(**arguments)
         return fit(model, data, dataclasses.replace(recipe, **changes), seed=seed, progress=False, **options)
-    finally:
-        torch.set_num_threads(before)

@@ -1,4 +1,7 @@
-"""``make bench``: what tracing and compare() cost beside the bare passes and beside other ways to watch gradients."""
+"""``make bench``: what tracing, comparing and training cost beside the bare passes and beside other ways to do them.
+
+``python -m benchmarks stepping studying`` runs some parts only.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gradflow
+from benchmarks import training
+from benchmarks.timing import ratios
 from gradflow.models import fc_stack, resnet, textbook_fc
 
 ROUNDS = 15
@@ -104,17 +109,6 @@ def seconds(model: nn.Module, x: Tensor, y: Tensor, steps: int, way: Callable = 
     return (time.perf_counter() - started) / steps
 
 
-def ratios(measure: dict[str, Callable[[], float]], base: Callable[[], float], rounds: int) -> dict[str, float]:
-    """Median over rounds of each time over the base time of the same round."""
-    found: dict[str, list[float]] = {name: [] for name in measure}
-    base()
-    for _ in range(rounds):
-        reference = base()
-        for name, timed in measure.items():
-            found[name].append(timed() / reference)
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
 def tracing() -> None:
     for case, (model, x, y, steps) in cases().items():
         timed = {name: lambda way=way: seconds(model, x, y, steps, way) for name, way in WAYS.items()}
@@ -179,9 +173,19 @@ def importing() -> None:
     print(f"\nimport gradflow beside import torch\n  {extra:+.3f} s")
 
 
+PARTS = {
+    "tracing": tracing,
+    "comparing": comparing,
+    "paths": paths,
+    "importing": importing,
+    "stepping": training.stepping,
+    "choices": training.choices,
+    "watching": training.watching,
+    "studying": training.studying,
+}
+
+
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of ratios, interleaved")
-    tracing()
-    comparing()
-    paths()
-    importing()
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()

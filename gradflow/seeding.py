@@ -30,10 +30,10 @@ def seeded(seed: int) -> Iterator[None]:
 def generator_states() -> dict[str, Any]:
     """Where Python's, NumPy's and torch's generators stand (CUDA's too, once it is in use), as tensors and numbers."""
     version, python, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": [version, list(python), gauss],
-        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }

@@ -1,11 +1,9 @@
-"""Results on disk: a readable JSON that gives every float back exactly, written whole or not at all."""
+"""Results as text: a readable JSON that gives every float back exactly."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +12,6 @@ import numpy as np
 _TAGS = ({"dtype", "shape", "array"}, {"float"}, {"kind", "fields"}, {"dict"})
 FORMAT = "gradflow-result"
 VERSION = 1
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it: into a neighbour first, then renamed over ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def dumps(kind: str, fields: dict[str, Any]) -> bytes:

@@ -83,7 +83,7 @@ def _analyses() -> dict[str, Any]:
     import gradflow
     from gradflow.measure.landscape import loss_slice
     from gradflow.measure.shattering import gradient_correlation, input_gradients
-    from gradflow.models import fc_stack
+    from gradflow.models import cost, fc_stack
 
     net = fc_stack(8, 4, shortcut=0.5, in_features=3, out_features=2)
     data = (torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 0, 1]))
@@ -96,6 +96,7 @@ def _analyses() -> dict[str, Any]:
         "InputGradients": along,
         "Autocorrelation": along.autocorrelation(range(4)),
         "GradientCorrelation": gradient_correlation(net, data),
+        "Cost": cost(net),
     }
 
 

@@ -150,6 +150,21 @@ def test_projection_is_a_strided_matrix_over_channels(norm: bool) -> None:
     torch.testing.assert_close(shortcut(x), expected)
 
 
+@pytest.mark.parametrize(
+    ("norm", "bias", "names"),
+    [
+        (True, None, ["conv.weight", "norm.weight", "norm.bias"]),
+        (False, None, ["conv.weight", "conv.bias"]),
+        (False, False, ["conv.weight"]),
+    ],
+)
+def test_projections_with_norm_with_bias_and_bare(norm: bool, bias: bool | None, names: list[str]) -> None:
+    shortcut = Projection(4, 8, 2, norm=norm, bias=bias)
+    assert [name for name, _ in shortcut.named_parameters()] == names
+    model = resnet(8, width=4, option="B", projection_norm=norm)
+    assert [name for name, _ in model.units[1].shortcut.named_parameters()] == (names if norm else ["conv.weight"])
+
+
 # ── stacks ──
 
 

@@ -25,7 +25,7 @@ from gradflow.results import Panels, Result, Table, Trace, quantile
 KINDS = (
     *("Trace", "Comparison", "History", "Study", "Table", "Panels"),
     *("GradientSplit", "PathSpectrum", "Lesion", "LossSlice"),
-    *("InputGradients", "Autocorrelation", "GradientCorrelation"),
+    *("InputGradients", "Autocorrelation", "GradientCorrelation", "Cost"),
 )
 DRAWN = ("Trace", "Comparison", "History", "Study", "GradientSplit", "PathSpectrum", "Lesion", "LossSlice")
 

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
+
+from gradflow.data.samples import Samples, Split
 
 TEST_SIZE = 450
-
-
-Samples = tuple[Tensor, Tensor]
-"""Inputs (N, …) and labels (N,)."""
-
-
-class Split(NamedTuple):
-    """A training and a test set, each a pair of inputs (N, …) float32 and labels (N,) int64."""
-
-    train: Samples
-    test: Samples
 
 
 def digits(*, flat: bool = False) -> Split:

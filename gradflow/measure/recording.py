@@ -7,7 +7,6 @@ What a backward pass showed is gathered by call and becomes one step when the pa
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gradflow.measure import norms
+from gradflow.measure.calls import Call, Layer, Pass
 from gradflow.measure.provenance import describe
-from gradflow.measure.selection import weights
 from gradflow.measure.signals import FORWARD, Options, Sample, change, read_output, sample, scaled, tensors_in
 from gradflow.measure.steps import Step
 
@@ -27,56 +26,6 @@ WEIGHTS = ("weight", "update_ratio", "drift")
 
 _FETCH_EVERY = 64
 """Steps whose readings may wait on a GPU before they are fetched together: a few megabytes, and no waiting in most."""
-
-
-class _Layer:
-    """A chosen module, its place among the chosen, and the weights that are to be watched."""
-
-    def __init__(self, index: int, name: str, module: nn.Module, wants_weights: bool) -> None:
-        self.index = index
-        self.name = name
-        self.module = module
-        self.weights = weights(module) if wants_weights else {}
-        self.unwatched = dict(self.weights)
-        self.at_start: list[Tensor] = []
-        self.before: list[Tensor] = []
-        self.started: _Call | None = None
-        self.without_grad: list[_Call] = []
-        self.shape: tuple[int, ...] = ()
-
-    def values(self) -> list[Tensor]:
-        """The weights as they are now, outside autograd."""
-        return [weight.detach() for weight in self.weights.values()]
-
-    def copies(self) -> list[Tensor]:
-        """The weights as they are now, to keep."""
-        return [weight.clone() for weight in self.values()]
-
-
-class _Pass:
-    """One forward pass of the model: what was read in it counts once a gradient comes back through it."""
-
-    def __init__(self) -> None:
-        self.calls: list[_Call] = []
-
-
-class _Call:
-    """One forward call of a layer in a pass, and what was read from its output; ``start`` puts calls in order.
-
-    A call counts if autograd was on, or if activation checkpointing has repeated it with autograd on.
-    """
-
-    __slots__ = ("counts", "forward", "layer", "owner", "start")
-    counter = itertools.count()
-
-    def __init__(self, layer: _Layer, owner: _Pass | None) -> None:
-        self.layer = layer
-        self.owner = owner
-        self.start = next(_Call.counter)
-        self.counts = torch.is_grad_enabled()
-        self.forward: list[Sample] = []
-        if owner is not None:
-            owner.calls.append(self)
 
 
 class Recorder:
@@ -90,7 +39,7 @@ class Recorder:
         self.forward_only = len(self.of_output) == len(quantities)
         self.wants_output_grad = "output_grad" in quantities
         needs_weights = bool(self.of_weights) or "weight_grad" in quantities
-        self.layers = [_Layer(i, name, module, needs_weights) for i, (name, module) in enumerate(modules.items())]
+        self.layers = [Layer(i, name, module, needs_weights) for i, (name, module) in enumerate(modules.items())]
         self.handles: list[RemovableHandle] = []
         self.active = False
         self.recording = False
@@ -99,16 +48,41 @@ class Recorder:
         self.seen_steps = 0
         self.steps: list[Step] = []
         self.order: dict[int, None] = {}
-        self.last: _Layer | None = None
+        self.last: Layer | None = None
         # Forward passes are told apart only where something is read in them.
-        self.current = _Pass() if self.of_output else None
+        self.current = Pass() if self.of_output else None
         # What the backward pass under way has shown; nothing of it outlives the pass.
         self.closing: weakref.ref[Callable[[], None]] | None = None
         self.leaves: dict[tuple[int, int, str], weakref.ref[Tensor]] = {}
         self.scale = 1.0
-        self.touched: list[_Pass] = []
-        self.found: list[tuple[_Call | _Layer, Sample]] = []
-        self.small: list[tuple[_Call | _Layer, str, Tensor]] = []
+        self.touched: list[Pass] = []
+        self.found: list[tuple[Call | Layer, Sample]] = []
+        self.small: list[tuple[Call | Layer, str, Tensor]] = []
+
+    # ── between two steps ──
+
+    def state(self) -> dict[str, Any]:
+        """What was recorded so far and is needed to go on, as numbers, text and tensors."""
+        self._read_updates()
+        return {
+            "seen_steps": self.seen_steps,
+            "steps": [step.state() for step in self.steps],
+            "order": list(self.order),
+            "provenance": self.provenance,
+            "shapes": [layer.shape for layer in self.layers],
+            "at_start": [layer.at_start for layer in self.layers],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where :meth:`state` was taken, with the same layers and options."""
+        self.seen_steps = state["seen_steps"]
+        self.recording = self.seen_steps % self.options.every == 0
+        self.steps = [Step.from_state(step) for step in state["steps"]]
+        self.order = dict.fromkeys(state["order"])
+        self.provenance = state["provenance"]
+        for layer, shape, at_start in zip(self.layers, state["shapes"], state["at_start"], strict=True):
+            layer.shape = tuple(shape)
+            layer.at_start = [kept.to(now.device) for kept, now in zip(at_start, layer.values(), strict=False)]
 
     # ── putting hooks on and taking them off ──
 
@@ -140,7 +114,7 @@ class Recorder:
         for step in self.steps:
             step.fetch()
 
-    def _watch_weights(self, layer: _Layer) -> None:
+    def _watch_weights(self, layer: Layer) -> None:
         """Put a hook on each weight that has a gradient; one frozen now may be thawed later, so look again each
         call."""
         if "weight_grad" not in self.options.quantities:
@@ -155,7 +129,7 @@ class Recorder:
     def _pass_starter(self, model: nn.Module) -> Callable[..., None]:
         def start_pass(module: nn.Module, args: Any) -> None:
             if self.active and module is model and not _in_backward():
-                self.current = _Pass()
+                self.current = Pass()
 
         return start_pass
 
@@ -165,7 +139,7 @@ class Recorder:
                 return
             ended = self.current
             if ended is not None:
-                self.current = _Pass()
+                self.current = Pass()
             if self.forward_only:
                 self._end_step(ended.calls if ended is not None else [])
                 return
@@ -175,7 +149,7 @@ class Recorder:
 
         return end_pass
 
-    def _step_opener(self, owner: _Pass | None) -> Callable[[Tensor], None]:
+    def _step_opener(self, owner: Pass | None) -> Callable[[Tensor], None]:
         def open_step(grad: Tensor) -> None:
             if self.active:
                 self._open_step()
@@ -184,7 +158,7 @@ class Recorder:
 
         return open_step
 
-    def _output_observer(self, layer: _Layer) -> Callable[..., None]:
+    def _output_observer(self, layer: Layer) -> Callable[..., None]:
         def observe_output(module: nn.Module, args: Any, output: Any) -> None:
             if not self.active or module is not layer.module:
                 return
@@ -207,11 +181,11 @@ class Recorder:
 
         return observe_output
 
-    def _first_call(self, layer: _Layer, output: Tensor) -> None:
+    def _first_call(self, layer: Layer, output: Tensor) -> None:
         layer.shape = tuple(output.shape)
         self.order.setdefault(layer.index)
 
-    def _input_observer(self, layer: _Layer) -> Callable[..., None]:
+    def _input_observer(self, layer: Layer) -> Callable[..., None]:
         def observe_input(module: nn.Module, args: Any, kwargs: Any) -> None:
             # Before the call, because an in-place layer overwrites its input.
             recomputing = _in_backward()
@@ -223,21 +197,21 @@ class Recorder:
 
         return observe_input
 
-    def _watch_gradient(self, call: _Call, quantity: str, tensors: Iterable[Tensor]) -> None:
+    def _watch_gradient(self, call: Call, quantity: str, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             if tensor.grad_fn is not None:
                 tensor.register_hook(self._gradient_observer(call, quantity))
             elif tensor.requires_grad:
                 self._watch_leaf(call, quantity, tensor)
 
-    def _watch_leaf(self, call: _Call, quantity: str, leaf: Tensor) -> None:
+    def _watch_leaf(self, call: Call, quantity: str, leaf: Tensor) -> None:
         """Hook a leaf that goes in or out of a layer once: unlike a graph, it outlives the step and the block."""
         key = (id(leaf), call.layer.index, quantity)
         if key not in self.leaves or self.leaves[key]() is not leaf:
             self.leaves[key] = weakref.ref(leaf)
             self.handles.append(leaf.register_hook(self._gradient_observer(call.layer, quantity)))
 
-    def _gradient_observer(self, source: _Call | _Layer, quantity: str) -> Callable[[Tensor], None]:
+    def _gradient_observer(self, source: Call | Layer, quantity: str) -> Callable[[Tensor], None]:
         def observe_gradient(grad: Tensor) -> None:
             if not self.active:
                 return
@@ -254,7 +228,7 @@ class Recorder:
 
     # ── calls and steps ──
 
-    def _call(self, layer: _Layer, recomputing: bool) -> _Call:
+    def _call(self, layer: Layer, recomputing: bool) -> Call:
         """A new call of the layer, or, when reentrant checkpointing runs forward again, the call that awaits it.
 
         That kind of checkpointing runs forward first with autograd off. The other kind keeps the first graph, whose
@@ -264,16 +238,16 @@ class Recorder:
             call = layer.without_grad.pop()
             call.counts = True
             return call
-        call = _Call(layer, self.current)
+        call = Call(layer, self.current)
         if call.counts:
             layer.without_grad = []
         else:
             layer.without_grad.append(call)
         return call
 
-    def _served(self) -> set[_Call]:
+    def _served(self) -> set[Call]:
         """The calls whose gradient this backward pass has shown so far."""
-        return {entry[0] for entry in (*self.found, *self.small) if type(entry[0]) is _Call}
+        return {entry[0] for entry in (*self.found, *self.small) if type(entry[0]) is Call}
 
     def _open_step(self) -> None:
         # The engine drops its callbacks with a backward pass that fails: then the step is not open any more.
@@ -298,7 +272,7 @@ class Recorder:
                 calls.update(owner.calls)
             self._end_step(sorted((call for call in calls if call.counts), key=lambda call: call.start))
         if self.current is not None:
-            self.current = _Pass()
+            self.current = Pass()
         self._forget_step()
 
     def _measure_small(self) -> None:
@@ -311,7 +285,7 @@ class Recorder:
         self.closing = None
         self.touched, self.found, self.small = [], [], []
 
-    def _end_step(self, calls: list[_Call]) -> None:
+    def _end_step(self, calls: list[Call]) -> None:
         """Keep the step if it is one of those to record, and say whether the next is."""
         self._read_updates()
         if self.recording:
@@ -325,18 +299,18 @@ class Recorder:
         self.seen_steps += 1
         self.recording = self.seen_steps % self.options.every == 0
 
-    def _packed(self, calls: list[_Call]) -> Step:
+    def _packed(self, calls: list[Call]) -> Step:
         """What the calls and the weights showed; calls of one layer are numbered from 1."""
         step = Step()
         made = [0] * len(self.layers)
-        number: dict[_Call, int] = {}
+        number: dict[Call, int] = {}
         for call in calls:
             made[call.layer.index] += 1
             number[call] = made[call.layer.index]
             for one in call.forward:
                 step.add(call.layer.index, number[call], one)
         for source, one in self.found:
-            if type(source) is _Call:
+            if type(source) is Call:
                 step.add(source.layer.index, number[source], one)
             else:
                 step.add(source.index, 1, one)  # type: ignore[union-attr]
@@ -345,7 +319,7 @@ class Recorder:
                 step.add(layer.index, 1, one)
         return step
 
-    def _read_weights(self, layer: _Layer) -> Iterator[Sample]:
+    def _read_weights(self, layer: Layer) -> Iterator[Sample]:
         if "weight" in self.of_weights:
             for weight in layer.values():
                 yield sample("weight", weight, self.options)

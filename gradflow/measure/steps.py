@@ -47,6 +47,22 @@ class Step:
             fetched = one.reading._replace(value=value, nonfinite=int(nonfinite))
             self.found[i] = (layer, call, one._replace(reading=fetched))
 
+    def state(self) -> list[tuple[Any, ...]]:
+        """The readings as numbers, text and tensors, which a checkpoint can hold."""
+        self.fetch()
+        return [
+            (layer, call, one.quantity, *one.reading, one.dtype, None if one.counts is None else one.counts.cpu())
+            for layer, call, one in self.found
+        ]
+
+    @classmethod
+    def from_state(cls, state: Iterable[tuple[Any, ...]]) -> Step:
+        """The step whose :meth:`state` this is."""
+        step = cls()
+        for layer, call, quantity, value, size, nonfinite, dtype, counts in state:
+            step.add(layer, call, Sample(quantity, norms.Reading(value, size, nonfinite), dtype, counts))
+        return step
+
 
 def _together(scalars: list[Any]) -> list[float]:
     """Scalars, some of them on devices, as numbers."""

@@ -103,6 +103,22 @@ class trace:  # noqa: N801 - a context manager that reads as a verb
         finally:
             recorder.active, recorder.recording = was_active, was_recording
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything recorded so far, for a checkpoint between two steps: numbers, text and tensors."""
+        return self._entered().state()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another trace of the same model, layers and options was when ``state_dict`` was called.
+
+        Inside the block, before its first step.
+        """
+        self._entered().restore(state)
+
+    def _entered(self) -> Recorder:
+        if self._recorder is None:
+            raise RuntimeError("nothing to save or load yet: use `with trace(model) as watched:`")
+        return self._recorder
+
     @property
     def result(self) -> Trace:
         """The steps recorded so far. Raises RuntimeError before the block was entered."""

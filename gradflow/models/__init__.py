@@ -1,7 +1,30 @@
-"""Networks made of units: stacks for the laboratory, ResNets for comparison, and their plain twins."""
+"""Networks made of units: stacks for the laboratory, the ResNets of the literature, and their plain twins."""
 
+from gradflow.models.architectures import ARCHITECTURES, Architecture, build
+from gradflow.models.costing import cost
 from gradflow.models.deepening import deepen, zero_init
+from gradflow.models.families import (
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet44,
+    resnet50,
+    resnet56,
+    resnet101,
+    resnet110,
+    resnet152,
+    resnet164,
+    resnet1001,
+    resnet1202,
+    resnext29,
+    resnext50_32x4d,
+    resnext101_32x8d,
+    wide_resnet,
+    wide_resnet50_2,
+)
 from gradflow.models.initialisation import INITS, initialise
+from gradflow.models.pretrained import load_torchvision
 from gradflow.models.resnets import resnet
 from gradflow.models.shortcuts import (
     Constant,
@@ -32,10 +55,12 @@ from gradflow.models.variants import (
 
 __all__ = [
     "ACTIVATIONS",
+    "ARCHITECTURES",
     "INITS",
     "OPTIONS",
     "PLACEMENTS",
     "VARIANTS",
+    "Architecture",
     "Constant",
     "Dropped",
     "Gate",
@@ -51,19 +76,40 @@ __all__ = [
     "Size",
     "Unit",
     "ZeroPad",
+    "build",
     "conv1x1",
     "conv_stack",
+    "cost",
     "deepen",
     "dropout",
     "duplicate",
     "exclusive_gate",
     "fc_stack",
     "initialise",
+    "load_torchvision",
     "plain_twin",
     "resnet",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet101",
+    "resnet110",
+    "resnet152",
+    "resnet164",
+    "resnet1001",
+    "resnet1202",
+    "resnext29",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
     "scaled",
     "share_weights",
     "shortcut_only_gate",
     "textbook_fc",
+    "wide_resnet",
+    "wide_resnet50_2",
     "zero_init",
 ]

@@ -27,13 +27,15 @@ def deepen(model: Network, extra: int) -> Network:
     The construction in the argument of He15 §1 that a deeper net should be no worse than its shallower part.
 
     Raises TypeError for a model that is no Network; ValueError for one that does not say how its units are made, and
-    where no such unit is the identity: plain ones with a pre-activation, and any where what stands behind the branch or
-    the addition changes the signal.
+    where no such unit is the identity: plain ones with a pre-activation or a bottleneck, and any where what stands
+    behind the branch or the addition changes the signal.
     """
     if not isinstance(model, Network):
         raise TypeError(f"deepen needs a network built by gradflow.models; got {type(model).__name__}")
     if "placement" not in model.built_from:
-        raise ValueError("deepen needs a network of fc_stack, conv_stack or resnet, which say how their units are made")
+        raise ValueError(
+            "deepen needs a network of fc_stack, conv_stack or the ResNets, which say how their units are made"
+        )
     check_count("extra", extra)
     deeper = duplicate(model)
     assert isinstance(deeper, Network)
@@ -86,20 +88,31 @@ def _identity_unit(unit: Unit, built: dict[str, object]) -> Unit:
             "placement 'original' with relu has one"
         )
     weights = [(name, part) for name, part in unit.branch.named_children() if isinstance(part, nn.Linear | nn.Conv2d)]
-    same_size = [(name, _square_like(part)) for name, part in weights]
+    widths = [width_out(part) for _, part in weights]
+    if unit.is_plain and min(widths) < widths[-1]:
+        raise ValueError(
+            f"no plain bottleneck is the identity: it has layers of {min(widths)} channels between {widths[-1]}"
+        )
+    incoming = [widths[-1], *widths[:-1]]
+    same_size = [(name, _layer_like(part, n_in)) for (name, part), n_in in zip(weights, incoming, strict=True)]
     made = make_unit(
         same_size,
         Joint(NoShortcut() if unit.is_plain else Identity()),
         placement=placement,
         activation=activation,
         norm=norm,
+        # Behind plain layers it would change the signal, as BatchNorm does.
+        dropout=0.0 if unit.is_plain else float(built.get("dropout", 0.0)),  # type: ignore[arg-type]
     )
     made = made.to(weights[-1][1].weight)
     if not unit.is_plain:
         zero_init(made)
         return made
     for _, layer in same_size:
-        (nn.init.eye_ if isinstance(layer, nn.Linear) else nn.init.dirac_)(layer.weight)
+        if isinstance(layer, nn.Linear):
+            nn.init.eye_(layer.weight)
+        else:
+            nn.init.dirac_(layer.weight, layer.groups)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     return made
@@ -114,19 +127,21 @@ def _can_be_identity(order: Placement, activation: str, *, norm: bool, plain: bo
     return zero_stays and not (norm and "norm" in order.post) and (keeps or "activation" not in order.post)
 
 
-def _square_like(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """A layer that keeps the width and size of what the given one puts out; initial weights He's."""
-    width, bias = width_out(layer), layer.bias is not None
-    square: nn.Linear | nn.Conv2d
+def _layer_like(layer: nn.Linear | nn.Conv2d, n_in: int) -> nn.Linear | nn.Conv2d:
+    """A layer of the same width and kernel for ``n_in`` features or channels, which keeps the resolution; initial
+    weights He's."""
+    n_out, bias = width_out(layer), layer.bias is not None
+    made: nn.Linear | nn.Conv2d
     if isinstance(layer, nn.Conv2d):
-        square = nn.Conv2d(width, width, layer.kernel_size, padding="same", bias=bias)  # type: ignore[arg-type]
+        kernel: tuple[int, int] = layer.kernel_size  # type: ignore[assignment]
+        made = nn.Conv2d(n_in, n_out, kernel, padding="same", groups=layer.groups, bias=bias)
     else:
-        square = nn.Linear(width, width, bias=bias)
+        made = nn.Linear(n_in, n_out, bias=bias)
     with torch.no_grad():
-        nn.init.kaiming_normal_(square.weight, nonlinearity="relu")
-        if square.bias is not None:
-            nn.init.zeros_(square.bias)
-    return square
+        nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
+        if made.bias is not None:
+            nn.init.zeros_(made.bias)
+    return made
 
 
 def _last_weight(unit: Unit) -> nn.Linear | nn.Conv2d:

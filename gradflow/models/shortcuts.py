@@ -91,14 +91,21 @@ class Projection(Shortcut):
     """Option B of He15 §3.3: a 1×1 convolution with stride, and BatchNorm as in He15 §3.4 unless ``norm=False``.
 
     In every unit it is option C, the "1×1 conv shortcut" of He16 Fig. 2e. For features (``image=False``) it is a
-    Linear layer.
+    Linear layer. It has a ``bias``, unless told otherwise, where it has no BatchNorm.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, *, norm: bool = True, image: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        norm: bool = True,
+        bias: bool | None = None,
+        image: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = pointwise(in_channels, out_channels, stride, bias=not norm, image=image)
+        self.conv = pointwise(in_channels, out_channels, stride, bias=not norm if bias is None else bias, image=image)
         kind = nn.BatchNorm2d if image else nn.BatchNorm1d
         self.norm = kind(out_channels) if norm else nn.Identity()
 
@@ -174,14 +181,15 @@ def pointwise(in_width: int, out_width: int, stride: int = 1, *, bias: bool, ima
 
 
 class Size(NamedTuple):
-    """What a shortcut has to fit: features or channels in and out, stride, whether these are images, and whether the
-    network has BatchNorm."""
+    """What a shortcut has to fit: features or channels in and out, stride, whether these are images, whether the
+    network has BatchNorm, and whether its projections have it, too."""
 
     in_width: int
     out_width: int
     stride: int = 1
     image: bool = True
     norm: bool = True
+    projection_norm: bool = True
 
     @property
     def changes(self) -> bool:

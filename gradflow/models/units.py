@@ -132,9 +132,14 @@ def make_unit(
     placement: str,
     activation: str,
     norm: bool,
+    dropout: float = 0.0,
     share_pre: bool = False,
 ) -> Unit:
-    """A unit of the given weight layers, with activation and BatchNorm where the placement puts them (He16 Fig. 4)."""
+    """A unit of the given weight layers, with activation and BatchNorm where the placement puts them (He16 Fig. 4).
+
+    ``dropout`` is the probability of a Dropout in front of every weight layer but the first (Zagoruyko & Komodakis
+    2016, arXiv 1605.07146, §2.4); without it there is none.
+    """
     check_choice("placement", placement, tuple(PLACEMENTS))
     order = PLACEMENTS[placement]
     branch: OrderedDict[str, nn.Module] = OrderedDict()
@@ -145,6 +150,8 @@ def make_unit(
             pre = nn.Sequential(before) if before else None
         else:
             branch.update((f"{key}{place}", part) for key, part in before.items())
+            if dropout:
+                branch[f"dropout{place}"] = nn.Dropout(dropout)
         branch[name] = weight
         behind = order.last if place == len(weights) else order.after
         after = parts_of(behind, activation, width_out(weight), like=weight, norm=norm)

@@ -151,7 +151,8 @@ def _resize(size: Size, option: str) -> Shortcut:
 
 
 def _projection(size: Size) -> Projection:
-    return Projection(size.in_width, size.out_width, size.stride, norm=size.norm, image=size.image)
+    norm = size.norm and size.projection_norm
+    return Projection(size.in_width, size.out_width, size.stride, norm=norm, bias=not size.norm, image=size.image)
 
 
 def _gate(size: Size, bias: float) -> Gate:

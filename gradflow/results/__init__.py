@@ -2,6 +2,7 @@
 
 from gradflow.quantiles import quantile
 from gradflow.results.base import PICTURES, Result, load
+from gradflow.results.costs import Cost
 from gradflow.results.gradients import HISTOGRAM_EDGES, Comparison, Trace
 from gradflow.results.landscape import LossSlice
 from gradflow.results.lesions import Lesion
@@ -17,6 +18,7 @@ __all__ = [
     "RATIO_EDGES",
     "Autocorrelation",
     "Comparison",
+    "Cost",
     "GradientCorrelation",
     "GradientSplit",
     "History",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from gradflow import storage
+from gradflow.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +62,9 @@ class Result:
         path = Path(path)
         if path.suffix == ".json":
             if not self._is_saved_in(path):
-                storage.write_whole(path, storage.dumps(*self.stored()))
+                write_whole(path, storage.dumps(*self.stored()))
         elif path.suffix in PICTURES:
-            storage.write_whole(path, self._picture(path.suffix[1:]))
+            write_whole(path, self._picture(path.suffix[1:]))
         else:
             raise ValueError(f"path must end in .json, .pdf, .svg or .png; got {path.name!r}")
         return self

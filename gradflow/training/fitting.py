@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
@@ -19,9 +17,15 @@ from gradflow.measure.selection import Layers
 from gradflow.measure.tracing import trace
 from gradflow.results import History
 from gradflow.seeding import seeded
+from gradflow.training.checkpoints import Checkpoint, identity_of
+from gradflow.training.engine import Engine
+from gradflow.training.interruption import waiting_interruption
+from gradflow.training.processes import chosen_device
 from gradflow.training.recipes import Recipe, lecture_digits
+from gradflow.training.run import Run
 
-_EVALUATION_BATCH = 512
+_SMALL = 10_000
+"""Training sets up to this size are evaluated as a whole after each epoch unless the caller decides."""
 
 
 def fit(
@@ -30,78 +34,186 @@ def fit(
     recipe: Recipe = lecture_digits,
     *,
     seed: int = 0,
+    device: str | torch.device | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: float = 60.0,
+    resume: bool = False,
     trace_every: int | None = None,
     quantities: tuple[str, ...] | str = ("weight_grad",),
     layers: Layers = "weighted",
     evaluate_every: int = 1,
+    evaluate_train: bool | None = None,
+    precision: str = "float32",
+    fused: bool = False,
+    compile: bool | str = False,
     progress: bool = True,
 ) -> History:
     """Train ``model`` in place with cross-entropy, and return loss and error on train and test after every epoch.
 
-    data: ((x, y), (x, y)) for train and test, x (N, …) and integer y (N,). Batches are reshuffled each epoch with
-    ``seed``; the last one may be smaller. The curves are taken in eval mode over whole sets. trace_every: record
-    ``quantities`` of ``layers`` (see :func:`gradflow.trace`) at every n-th step. evaluate_every: take the curves after
-    every n-th epoch and the last. progress: show a bar.
-    Raises TypeError or ValueError for data that does not fit; FloatingPointError when the loss is no longer finite.
+    data: ((x, y), (x, y)) for train and test, x (N, …) and integer y (N,); uint8 images (N, C, H, W) are normalised
+    and augmented as the recipe says, other inputs are taken as they are. Batches are reshuffled each epoch with
+    ``seed``; the last one may be smaller.
+    device: where to train, e.g. "cuda" or "auto"; None: where the model is. The model stays there, its convolutions in
+    channels-last order. precision: "float32", or "bfloat16" or "float16" (with a GradScaler) by autocast. fused: one
+    kernel for the optimiser. compile: torch.compile the model, with that mode if it is a name, e.g. "reduce-overhead".
+    What each of these gains is measured by ``make bench``; all change the last bits.
+    checkpoint: a file that always holds the whole run, written every ``checkpoint_every`` seconds, at Ctrl-C and at the
+    end. resume: go on from it if it is there; on a CPU, with the same versions and threads, the run then equals one
+    that was never interrupted, bit for bit. Once it is finished its history is returned at once.
+    trace_every: record ``quantities`` of ``layers`` (see :func:`gradflow.trace`) at every n-th step. evaluate_every:
+    take the curves after every n-th epoch and the last. evaluate_train: take the training curve in eval mode over the
+    whole training set (the default up to 10,000 samples); else it is the mean over the batches of each epoch as they
+    were trained on, in train mode and augmented, without a second pass, and NaN before training. progress: show a bar.
+    Inside a process group (torchrun) each process trains on its share of every batch, with BatchNorm's statistics and
+    the trace those of that share; the gradients are those of the whole batch.
+
+    Raises TypeError or ValueError for what does not fit (sizes, classes, options, the checkpoint of another run);
+    FileExistsError for a checkpoint that would be overwritten;
+    OSError where it cannot be written, before training starts; FloatingPointError when the loss is no longer finite:
+    with the step and the layer where it began, and the checkpoint before it left as it was.
     """
-    (x, y), test = _checked(data)
-    for name, every in (("trace_every", trace_every), ("evaluate_every", evaluate_every)):
-        if every is not None and (not isinstance(every, int) or every < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1; got {name}={every!r}")
-    steps_per_epoch = -(-len(x) // recipe.batch)
-    optimizer = recipe.make_optimizer(model)
-    scheduler = recipe.make_scheduler(optimizer, recipe.epochs * steps_per_epoch)
-    started, was_training = time.perf_counter(), model.training
-    curves, epochs, rates = [_evaluate(model, (x, y), test)], [0], []
+    sets = _checked(data)
+    _check_intervals(trace_every=trace_every, evaluate_every=evaluate_every)
+    if compile and trace_every is not None:
+        raise ValueError("a compiled model runs without hooks: leave out trace_every, or compile")
+    place = _device_of(model) if device is None else chosen_device(device)
+    engine = Engine(device=place, precision=precision, fused=fused, compile=compile)
+    samples = len(sets[0][0])
+    _check_batches(samples, recipe.batch, engine.processes.count)
+    if evaluate_train is None:
+        evaluate_train = samples <= _SMALL
     watched = None
     if trace_every is not None:
         watched = trace(model, layers=layers, quantities=quantities, every=trace_every)
-    shuffle = torch.Generator().manual_seed(seed)
-    bar = tqdm(total=recipe.epochs, desc=recipe.name, unit="epoch", disable=not progress)
-    with seeded(seed), watched or nullcontext(), bar, ExitStack() as at_the_end:
-        at_the_end.callback(model.train, was_training)
-        for epoch in range(1, recipe.epochs + 1):
-            model.train()
-            for chosen in torch.randperm(len(x), generator=shuffle).split(recipe.batch):
-                optimizer.zero_grad(set_to_none=True)
-                loss = F.cross_entropy(model(x[chosen]), y[chosen])
-                loss.backward()
-                optimizer.step()
-                rate = float(optimizer.param_groups[0]["lr"])
-                scheduler.step()
-            rates.append(rate)
+    options = {"evaluate_every": evaluate_every, "evaluate_train": evaluate_train}
+    traced = {"trace_every": trace_every, "quantities": quantities, "layers": layers}
+    with ExitStack() as stack:
+        stack.enter_context(seeded(seed))
+        stack.callback(model.train, model.training)
+        kept = None
+        if checkpoint is not None:
+            _check_checkpoint(Path(checkpoint), resume)
+            identity = identity_of(model, recipe.described(), seed, sets, **options, **traced, **engine.choices())
+            kept = Checkpoint(Path(checkpoint), identity, every=checkpoint_every, writes=engine.processes.is_first)
+            stack.enter_context(kept)
+        run = Run(model, sets, recipe, engine=engine, seed=seed, watched=watched, evaluate_train=evaluate_train)
+        run.check()
+        with watched or nullcontext():
+            _train(run, kept, resume, evaluate_every, progress and engine.processes.is_first)
+        model.train()
+        return _history(run, trace_every, seed)
+
+
+def _train(run: Run, kept: Checkpoint | None, resume: bool, evaluate_every: int, progress: bool) -> None:
+    """Take the steps that are left, and keep curves and checkpoints."""
+    paused = run.watched.paused if run.watched is not None else nullcontext
+    if kept is not None and resume and kept.path.exists():
+        run.load_state_dict(kept.load())
+    if not run.curves:
+        with paused():
+            run.note()
+    run.engine.processes.wait()
+    if kept is not None:
+        kept.save(run.state_dict())  # what cannot be written is found out now
+    bar = tqdm(
+        total=run.total, initial=run.step, desc=run.recipe.name, unit="step", disable=not progress, dynamic_ncols=True
+    )
+    run.model.train()
+    with bar, waiting_interruption() if kept is not None else nullcontext() as interruption:
+        while run.step < run.total:
+            run.take_step()
             bar.update()
-            if epoch % evaluate_every and epoch != recipe.epochs:
-                continue
-            with watched.paused() if watched is not None else nullcontext():
-                curves.append(_evaluate(model, (x, y), test))
-            epochs.append(epoch)
-            if not np.isfinite(curves[-1][0]):
-                raise FloatingPointError(
-                    f"the training loss is {curves[-1][0]} after epoch {epoch}; try a smaller lr than {recipe.lr}"
-                )
-            bar.set_postfix(loss=f"{curves[-1][0]:.3f}", test_error=f"{curves[-1][3]:.1%}")
-    train_loss, train_error, test_loss, test_error = np.array(curves).T
+            if run.at_epoch_end:
+                run.rates.append(run.rate)
+                if run.epoch % evaluate_every == 0 or run.step == run.total:
+                    with paused():
+                        run.note()
+            if run.at_epoch_end or run.step % 10 == 0:
+                bar.set_postfix_str(_standing(run), refresh=False)
+            if kept is not None and interruption is not None:
+                _keep(run, kept, stop=interruption.asked)
+
+
+def _keep(run: Run, kept: Checkpoint, *, stop: bool) -> None:
+    """Write a checkpoint where one is due, and stop there if somebody asked for it."""
+    if not (stop or kept.is_due or run.step == run.total):
+        return
+    if all(bool(weight.isfinite().all()) for weight in run.model.parameters()):
+        kept.save(run.state_dict())  # else the next step says what is wrong, and the last good checkpoint stays
+    if stop and run.step < run.total:
+        raise KeyboardInterrupt(
+            f"stopped after step {run.step} of {run.total}; {kept.path} holds the run: "
+            "go on with resume=True (--resume on the command line)"
+        )
+
+
+def _standing(run: Run) -> str:
+    """Where the run stands, for the bar."""
+    text = f"epoch {run.epoch}/{-(-run.total // run.steps_per_epoch)}"
+    if run.seen:
+        text += f", loss {run.loss_sum / run.seen:.3f}, error {run.wrong / run.seen:.1%}"
+    return f"{text}, test {run.curves[-1][5]:.1%}" if len(run.curves) > 1 else text
+
+
+def _history(run: Run, trace_every: int | None, seed: int) -> History:
+    epoch, steps, train_loss, train_error, test_loss, test_error = np.array(run.curves).T
+    unusual = run.engine.choices()
+    if run.engine.processes.count > 1:
+        unusual["processes"] = run.engine.processes.count
+    if not run.evaluate_train:
+        unusual["train_curve"] = "mean over the batches of each epoch, train mode"
     return History(
-        epoch=np.array(epochs),
-        steps=np.array(epochs) * steps_per_epoch,
+        epoch=epoch.astype(np.int64),
+        steps=steps.astype(np.int64),
         train_loss=train_loss,
         train_error=train_error,
         test_loss=test_loss,
         test_error=test_error,
-        learning_rate=np.array(rates),
-        trace=watched.result if watched is not None else None,
-        traced_steps=np.arange(recipe.epochs * steps_per_epoch)[::trace_every] if watched is not None else None,
+        learning_rate=np.array(run.rates),
+        trace=run.watched.result if run.watched is not None else None,
+        traced_steps=np.arange(run.total)[::trace_every] if run.watched is not None else None,
         provenance=describe(
-            model,
-            seconds=time.perf_counter() - started,
+            run.model,
+            seconds=run.elapsed(),
             seed=seed,
-            recipe=dataclasses.asdict(recipe),
-            batch=recipe.batch,
+            recipe=run.recipe.described(),
+            batch=run.recipe.batch,
             loss="cross-entropy",
             reduction="mean",
+            **unusual,
         ),
     )
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+# ── what is checked before any work ──
+
+
+def _check_intervals(**intervals: int | None) -> None:
+    for name, every in intervals.items():
+        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1; got {name}={every!r}")
+
+
+def _check_batches(samples: int, batch: int, processes: int) -> None:
+    smallest = min(batch, samples % batch or batch)
+    if smallest < processes:
+        raise ValueError(
+            f"{samples} samples in batches of {batch} leave a batch of {smallest} for {processes} processes; "
+            "choose another batch size"
+        )
+
+
+def _check_checkpoint(path: Path, resume: bool) -> None:
+    if path.is_dir():
+        raise ValueError(f"checkpoint must be a file, e.g. {path / 'checkpoint.pt'}; {path} is a folder")
+    if path.exists() and not resume:
+        raise FileExistsError(
+            f"{path} holds a run already: resume=True goes on with it; to begin anew delete it or choose another file"
+        )
 
 
 def _checked(data: Any) -> tuple[Samples, Samples]:
@@ -123,14 +235,3 @@ def _checked(data: Any) -> tuple[Samples, Samples]:
     ):
         raise ValueError(f"each set needs inputs and as many integer labels; got shapes {shapes} and labels {y.dtype}")
     return (x, y), (x_test, y_test)
-
-
-@torch.no_grad()
-def _evaluate(model: nn.Module, *sets: Samples) -> tuple[float, ...]:
-    """Mean loss and error of each set in eval mode, one after the other."""
-    model.eval()
-    found: list[float] = []
-    for x, y in sets:
-        output = torch.cat([model(part) for part in x.split(_EVALUATION_BATCH)])
-        found += [float(F.cross_entropy(output, y)), float((output.argmax(1) != y).double().mean())]
-    return tuple(found)

@@ -303,6 +303,13 @@ def test_a_checkpoint_of_another_run_says_what_differs(tmp_path: Path) -> None:
     refused("precision there is None, here bfloat16", precision="bfloat16")
 
 
+@pytest.mark.parametrize("layers", [lambda name, module: "conv" in name, (nn.Conv2d,), nn.Linear, ("*.conv1",)])
+def test_layers_of_any_kind_can_be_resumed(tmp_path: Path, layers: Any) -> None:
+    options = {"trace_every": 3, "layers": layers, "checkpoint": tmp_path / "c.pt", "progress": False}
+    whole = fit(net(), images(), RECIPE, **options)
+    assert fit(net(), images(), RECIPE, resume=True, **options) == whole
+
+
 def test_another_number_of_threads_is_mentioned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "c.pt"
     fit(net(), images(), RECIPE, progress=False, checkpoint=path)

@@ -5,13 +5,18 @@ One file per family of figures; each ends with its ``FIGURES``.
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from gradflow import plots, storage
+from tqdm import tqdm
+
+from gradflow import plots
 from gradflow.figures import anatomy, flow, landscape, lesions, shattering, training, units, variants
 from gradflow.figures.book import BookFigure
+from gradflow.files import write_whole
 from gradflow.plots.labels import text
 from gradflow.results import Result, load
 
@@ -33,44 +38,68 @@ def make(
 ) -> list[Path]:
     """Compute a figure (or, with ``from_data``, read its numbers), write numbers and pictures, and return the paths.
 
-    ``full``: with as many seeds as the book has, where a live run would take fewer. Writes ``folder/data/NAME.json``
-    and ``folder/NAME.pdf`` and so on; a live run never replaces numbers from more seeds. Raises KeyError for an unknown
-    name, FileNotFoundError when ``from_data`` finds no numbers, ValueError when they cannot be read, FileExistsError
-    where a live run would replace a fuller one.
+    ``full``: with as many seeds as the book has, where a live run would take fewer; and train what is otherwise only
+    drawn from recorded numbers, each run kept in ``folder/../runs/PLAN`` so that the same call goes on after an
+    interruption. Writes ``folder/data/NAME.json`` and ``folder/NAME.pdf`` and so on; a live run never replaces numbers
+    from more seeds or from another plan. Raises KeyError for an unknown name, FileNotFoundError when there are no
+    numbers to draw, ValueError when they cannot be read, FileExistsError where a run would replace a fuller one.
     """
     figure, stored = CATALOGUE[name], folder / "data" / f"{name}.json"
-    if from_data:
-        if not stored.exists():
-            raise FileNotFoundError(
-                f"{stored} does not exist; run `gradflow figures {name} --out {folder}` to compute it"
-            )
-        numbers = load(stored)
+    if from_data or (figure.recorded and not full):
+        numbers = _stored(name, stored)
+        if not from_data:
+            tqdm.write(f"{name}: drawn from {stored}; --full trains its networks anew, which takes hours", sys.stderr)
     else:
         seeds = figure.seeds and (figure.seeds.book if full else figure.seeds.live)
-        recorded = load(stored).provenance.get("seeds", 0) if seeds and stored.exists() else 0
-        if seeds and recorded > seeds:
-            raise FileExistsError(
-                f"{stored} holds a run with {recorded} seeds, a live one has {seeds}: add --full to compute as many, "
-                "--out for another folder, or --from-data to draw what is there"
-            )
-        numbers = _computed(figure, seeds).save(stored)
+        _check_fuller(figure, stored, seeds)
+        if figure.recorded:
+            runs = folder.absolute().parent / "runs" / figure.recorded
+            numbers = _computed(figure, {"plan": figure.recorded}, runs)
+        else:
+            numbers = _computed(figure, {"seeds": seeds} if seeds else {})
+        numbers.save(stored)
     with plots.style():
         picture = figure.draw(numbers)
     pictures = [folder / f"{name}.{kind}" for kind in formats]
     for path in pictures:
-        storage.write_whole(path, plots.render(picture, path.suffix[1:]))
+        write_whole(path, plots.render(picture, path.suffix[1:]))
     return [stored, *pictures]
 
 
-def _computed(figure: BookFigure, seeds: int | None) -> Result:
-    """The numbers of a figure, with the versions, threads and seeds they were computed with."""
+def _stored(name: str, path: Path) -> Result:
+    if path.exists():
+        return load(path)
+    full = "--full " if CATALOGUE[name].recorded else ""
+    takes = " (which trains for hours)" if full else ""
+    raise FileNotFoundError(
+        f"{path} does not exist; run `gradflow figures {name} {full}--out {path.parent.parent}` to compute it{takes}"
+    )
+
+
+def _check_fuller(figure: BookFigure, stored: Path, seeds: int | None) -> None:
+    """Raise FileExistsError where the numbers that are there took more than those to come will take."""
+    if not stored.exists() or not (seeds or figure.recorded):
+        return
+    there = load(stored).provenance
+    if seeds and there.get("seeds", 0) > seeds:
+        raise FileExistsError(
+            f"{stored} holds a run with {there['seeds']} seeds, a live one has {seeds}: add --full to compute as many, "
+            "--out for another folder, or --from-data to draw what is there"
+        )
+    if figure.recorded and there.get("plan", figure.recorded) != figure.recorded:
+        raise FileExistsError(
+            f"{stored} holds the plan {there['plan']}, --full would run {figure.recorded}: give --out for another "
+            "folder, or --from-data to draw what is there"
+        )
+
+
+def _computed(figure: BookFigure, decided: dict[str, Any], *more: object) -> Result:
+    """The numbers of a figure, with versions, threads and the seeds or plan they were computed with."""
     from gradflow.measure.provenance import describe
 
     started = time.perf_counter()
-    numbers = figure.compute(seeds) if seeds else figure.compute()
-    described = describe(seconds=time.perf_counter() - started)
-    if seeds:
-        described["seeds"] = seeds
+    numbers = figure.compute(*decided.values(), *more)
+    described = describe(seconds=time.perf_counter() - started, **decided)
     return replace(numbers, provenance={**described, **numbers.provenance})
 
 
@@ -87,5 +116,5 @@ def gallery(folder: Path) -> Path:
         if stored.exists():
             parts.append(f"## {name}\n\n![{name}]({name}.png)\n\n{caption(name, load(stored))}\n")
     path = folder / "README.md"
-    storage.write_whole(path, "\n".join(parts).encode())
+    write_whole(path, "\n".join(parts).encode())
     return path

@@ -22,9 +22,15 @@ class Seeds(NamedTuple):
 @dataclass(frozen=True)
 class BookFigure:
     """One figure: ``compute()`` makes its numbers, ``draw(numbers)`` the picture, ``facts(numbers)`` what the caption
-    states. With ``seeds``, ``compute(n)`` takes their number."""
+    states.
+
+    With ``seeds``, ``compute(n)`` takes their number. With ``recorded``, the name of a plan of
+    :mod:`gradflow.training.plans` that takes hours, ``compute(plan, folder)`` trains what that folder does not hold
+    yet of the plan, and the figure is drawn from its recorded numbers unless it is asked for in full.
+    """
 
     compute: Callable[..., Result]
     draw: Callable[[Any], Figure]
     facts: Callable[[Any], Mapping[str, object]]
     seeds: Seeds | None = None
+    recorded: str | None = None

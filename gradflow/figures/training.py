@@ -28,14 +28,10 @@ def digits_net(depth: int, kind: str, **options: Any) -> nn.Module:
     """The plain or residual 6n+2 net for digits: width 8, 8×8 pixels, option A (He15 §4.2); ``options`` of resnet."""
     import torch
 
-    from gradflow.models import resnet
+    from gradflow.training import plans
 
-    net = resnet(depth, width=8, in_channels=1, size=8, residual=kind == "residual", **options)
-    for module in net.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            # A tenth faster on a CPU.
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
-    return net
+    # A tenth faster on a CPU.
+    return plans.digits_net(depth, kind, **options).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def digits_study(build: Callable[..., nn.Module], *grids: Mapping[str, Sequence[Any]]) -> Study:

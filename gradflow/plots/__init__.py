@@ -1,6 +1,14 @@
 """Pictures: arrays in, axes out. Importing this loads matplotlib, and never torch."""
 
-from gradflow.plots.curves import KINDS, drift_by_layer, error_by_depth, error_curves, learning_curves, steps_by_depth
+from gradflow.plots.curves import (
+    KINDS,
+    depths,
+    drift_by_layer,
+    error_by_depth,
+    error_curves,
+    learning_curves,
+    steps_by_depth,
+)
 from gradflow.plots.flow import element_steps, gradient_flow, layer_factors, relative_norms, trace_lines
 from gradflow.plots.landscape import loss_contours, loss_curves, loss_levels
 from gradflow.plots.lesions import lesion_by_count, lesion_by_order, lesion_by_unit
@@ -15,6 +23,16 @@ from gradflow.plots.settings import (
     median_and_range,
 )
 from gradflow.plots.shattering import autocorrelation, input_gradients, shades
+from gradflow.plots.training import (
+    accuracy_by_progress,
+    error_legend,
+    errors_by_step,
+    final_errors_by_depth,
+    legend_in_rows,
+    published_marks,
+    rate_by_progress,
+    stage_lines,
+)
 from gradflow.plots.units import (
     branch_lines,
     gradient_per_path,
@@ -31,15 +49,20 @@ __all__ = [
     "FAILURE",
     "KINDS",
     "SINGLE_MM",
+    "accuracy_by_progress",
     "autocorrelation",
     "branch_lines",
     "correlation_lines",
     "curves_by",
+    "depths",
     "drift_by_layer",
     "element_steps",
     "error_by_depth",
     "error_curves",
+    "error_legend",
     "error_rows",
+    "errors_by_step",
+    "final_errors_by_depth",
     "gain_rows",
     "gradient_by_depth",
     "gradient_flow",
@@ -47,6 +70,7 @@ __all__ = [
     "input_gradients",
     "layer_factors",
     "learning_curves",
+    "legend_in_rows",
     "lesion_by_count",
     "lesion_by_order",
     "lesion_by_unit",
@@ -60,6 +84,8 @@ __all__ = [
     "part_ratio",
     "path_counts",
     "path_lengths",
+    "published_marks",
+    "rate_by_progress",
     "relative_norms",
     "render",
     "response_line",
@@ -67,6 +93,7 @@ __all__ = [
     "shared_legend",
     "signal_lines",
     "split_lines",
+    "stage_lines",
     "steps_by_depth",
     "style",
     "trace_lines",

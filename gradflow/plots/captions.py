@@ -204,4 +204,20 @@ ENGLISH: dict[str, str] = {
         "or two of {moved:,} dimensions drawn at random; filter normalisation removes a scale that means nothing in "
         "front of BatchNorm, and nothing else."
     ),
+    "caption:he15-figure6": (
+        "After He15 Fig. 6: training error (thin) and test error (bold) of plain (a) and residual (b) 6n+2 nets on "
+        "CIFAR-10 by optimiser step, and at the end by depth (c); {runs}, B = {batch}; {train_curve}. {budget}. Final "
+        "test errors: plain-{plain_depths} {plain_test} %, residual-{residual_depths} {residual_test} %. Plain: "
+        "{plain_verdict}. Residual: {residual_verdict}. {agreement}With {deepest} layers the final training error is "
+        "{gap}. {noise}Open markers, for comparison: published final test errors, "
+        "residual-{published_residual_depths} {published_residual} % (He15 Table 6), plain-{published_plain_depths} "
+        "{published_plain} % (a public reproduction), plain-{above_depth} above {above:g} % (He15 Fig. 6)."
+    ),
+    "caption:resnet18-cifar100": (
+        "After the source chapter (15.6.3): ResNet-18 with the 3×3 stem on CIFAR-100; test accuracy (a), training "
+        "accuracy (b) and learning rate (c) by the finished part of the run; {runs}, B = {batch}; {train_curve}. "
+        "{budget}. Dotted lines: where the rate is multiplied by {factor:g} ({milestones} %). Final test accuracy: "
+        "{finals}. {comparisons}Dark open markers, for comparison: the chapter's {chapter} % after its four stages "
+        "with the 3×3 stem, {stem:.1f} % with the 224 stem, and {repository:.2f} % of a public repository."
+    ),
 }

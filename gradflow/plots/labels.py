@@ -168,6 +168,85 @@ ENGLISH: dict[str, str] = {
     "placement:activation-before-addition": "ReLU before addition",
     "placement:activation-only-preactivation": "ReLU-only pre-activation",
     "placement:preactivation": "full pre-activation",
+    "train_error_short": "training error",
+    "test_error_short": "test error",
+    "one_run": "one run each",
+    "failed_runs": ", {failures} failed and left out",
+    "counts_as_none": (
+        "(A difference within two standard errors, as of shares of {images:,} images, counts as none; other seeds can "
+        "move it further.) "
+    ),
+    "progress": "finished part of the run (%)",
+    "accuracy": "accuracy (%)",
+    "learning_rate": "learning rate",
+    "published_cifar10": "published test errors by depth (width 16, 64,000 steps)",
+    "he15-figure6:other": (
+        "CIFAR-10, width {width}, {epochs} epochs: not a reproduction (the paper has width 16 and 164 epochs)"
+    ),
+    "he15-figure6:whole": "CIFAR-10, width 16, {steps:,} steps, as in the paper",
+    "he15-figure6:plain": "a  plain",
+    "he15-figure6:residual": "b  residual",
+    "he15-figure6:final": "c  at the end",
+    "he15-figure6:other_budget": (
+        "This is not a reproduction: width {width} and {epochs} epochs = {steps:,} steps ({schedule}), "
+        "where the paper has width 16 and 64,000 steps, 164 epochs of all 50,000 images"
+    ),
+    "he15-figure6:whole_budget": "Width 16 and {steps:,} steps, as in the paper",
+    "he15-figure6:worse": (
+        "{kind}-{deep} ends with a higher training error than {kind}-{shallow}, {deep_error:.1f} against "
+        "{shallow_error:.1f} %"
+    ),
+    "he15-figure6:better": (
+        "{kind}-{deep} ends with a lower training error than {kind}-{shallow}, {deep_error:.1f} against "
+        "{shallow_error:.1f} %"
+    ),
+    "he15-figure6:alike": (
+        "the training errors of {kind}-{deep} and {kind}-{shallow}, {deep_error:.1f} and {shallow_error:.1f} %, cannot "
+        "be told apart"
+    ),
+    "he15-figure6:single": "there is one depth only of {kind} nets",
+    "he15-figure6:both": "Both are as in the paper, where depth hurts plain nets and helps residual ones. ",
+    "he15-figure6:plain_only": (
+        "The first is as in the paper, where depth hurts plain nets; the second is not: there it helps residual ones. "
+    ),
+    "he15-figure6:residual_only": (
+        "The second is as in the paper, where depth helps residual nets; the first is not: there it hurts plain ones. "
+    ),
+    "he15-figure6:neither": "In the paper it is otherwise: depth hurts plain nets and helps residual ones. ",
+    "he15-figure6:lower": "{difference:.1f} points lower with shortcuts",
+    "he15-figure6:higher": "{difference:.1f} points higher with shortcuts",
+    "he15-figure6:same": "not to be told apart with and without shortcuts",
+    "train_curve:batches": "training errors are means over the batches of each epoch, augmented, in train mode",
+    "train_curve:whole": "training errors are those of the whole training set in eval mode",
+    "schedule:one-cycle": "one-cycle learning rate",
+    "schedule:constant": "constant learning rate",
+    "schedule:steps": "learning rate in steps",
+    "schedule:exponential": "exponential learning rate",
+    "resnet18-cifar100:other": (
+        "CIFAR-100, width {width}, {epochs} epochs: not a reproduction (the chapter has width 64 and 100 epochs)"
+    ),
+    "resnet18-cifar100:whole": "CIFAR-100, width 64, {epochs} epochs, as in the chapter",
+    "resnet18-cifar100:other_budget": (
+        "This is not a reproduction: width {width} and {epochs} epochs, where the chapter has width 64 and 100 epochs"
+    ),
+    "resnet18-cifar100:whole_budget": "Width 64 and {epochs} epochs, as in the chapter",
+    "resnet18-cifar100:test": "a  test",
+    "resnet18-cifar100:train": "b  training",
+    "resnet18-cifar100:rate": "c  learning rate",
+    "resnet18:residual-steps": "residual",
+    "resnet18:plain-steps": "plain twin",
+    "resnet18:residual-exponential": "residual, exponential rate",
+    "resnet18:plain-exponential": "plain twin, exponential rate",
+    "resnet18:chapter": "published: chapter, 3×3 stem",
+    "resnet18:stem": "published: chapter, 224 stem",
+    "resnet18:repository": "published: a repository",
+    "resnet18:twin": "The residual net has {compared} its plain twin. ",
+    "resnet18:schedule": "With the exponential schedule it has {compared} with the one in steps, {agreement}. ",
+    "resnet18:more": "{difference:.1f} points more than",
+    "resnet18:less": "{difference:.1f} points less than",
+    "resnet18:alike": "about as much as",
+    "resnet18:as_chapter": "as in the chapter, which finds the exponential schedule worse",
+    "resnet18:unlike_chapter": "unlike in the chapter, which finds the exponential schedule worse",
     "drift_panel": "{kind}, {optimizer} (training error {error:.0f} %)",
     "residual-56-short": "residual-56, short training",
     "loss-shape:trained": "a  around trained nets",

@@ -72,11 +72,14 @@ class History(Result):
 class Study(Result):
     """Training runs over a grid of settings, from :func:`gradflow.study`.
 
-    ``settings[i]`` says what ``histories[i]`` was trained with, for example depth, kind and seed.
+    ``settings[i]`` says what ``histories[i]`` was trained with, for example depth, kind and seed. ``failures`` are runs
+    of a study in a folder that ended with an exception: each a ``setting``, the exception's type ``error``, its
+    ``message``, and the optimiser ``step`` it names, or None.
     """
 
     settings: tuple[Mapping[str, Any], ...]
     histories: tuple[History, ...]
+    failures: tuple[Mapping[str, Any], ...] = ()
 
     def select(self, **wanted: Any) -> list[History]:
         """The histories whose settings agree with all keywords, in order. Raises KeyError if there is none."""
@@ -85,11 +88,12 @@ class Study(Result):
     def subset(self, **wanted: Any) -> Study:
         """The part of the study whose settings agree with all keywords. Raises KeyError if there is none."""
         pairs = zip(self.settings, self.histories, strict=True)
-        found = [pair for pair in pairs if all(pair[0].get(key) == value for key, value in wanted.items())]
+        found = [pair for pair in pairs if _agrees(pair[0], wanted)]
         if not found:
             raise KeyError(f"no run with {wanted}; settings are {[dict(setting) for setting in self.settings]}")
         settings, histories = zip(*found, strict=True)
-        return Study(settings=settings, histories=histories, provenance=self.provenance)
+        failures = tuple(one for one in self.failures if _agrees(one["setting"], wanted))
+        return Study(settings=settings, histories=histories, failures=failures, provenance=self.provenance)
 
     def final(self, what: str = "test_error", **wanted: Any) -> np.ndarray:
         """The last value of a curve for each selected run, shape (runs,)."""
@@ -111,6 +115,15 @@ class Study(Result):
 
     def __repr__(self) -> str:
         columns = self._columns()
-        return f"Study: {count(len(self.histories), 'run')}\n" + text_table(
-            list(columns), [list(map(str, c)) for c in columns.values()]
-        )
+        table = text_table(list(columns), [list(map(str, c)) for c in columns.values()])
+        failed = [f"failed: {_told(one['setting'])}: {one['error']}: {one['message']}" for one in self.failures]
+        more = f", {len(failed)} more failed" if failed else ""
+        return "\n".join([f"Study: {count(len(self.histories), 'run')}{more}", table, *failed])
+
+
+def _agrees(setting: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(setting.get(key) == value for key, value in wanted.items())
+
+
+def _told(setting: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in setting.items())

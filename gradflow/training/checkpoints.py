@@ -119,10 +119,15 @@ def identity_of(
     }
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as a checkpoint gives them back."""
-    kept = (str, int, float, bool, type(None), tuple)
-    return {name: value if isinstance(value, kept) else repr(value) for name, value in values.items()}
+def _plain(value: Any) -> Any:
+    """A value as a checkpoint gives it back; of classes and functions their name."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    return getattr(value, "__qualname__", repr(value))
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: str = "") -> Any:

@@ -244,7 +244,7 @@ def test_an_unwritable_folder(tmp_path: Path) -> None:
 def test_two_processes_do_not_write_one_checkpoint(tmp_path: Path) -> None:
     with (
         Checkpoint(tmp_path / "c.pt", {}, every=60.0),
-        pytest.raises(RuntimeError, match="another process is training"),
+        pytest.raises(BlockingIOError, match="another process is training"),
     ):
         fit(net(), images(), RECIPE, progress=False, checkpoint=tmp_path / "c.pt")
 

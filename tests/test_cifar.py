@@ -165,7 +165,7 @@ def test_a_broken_file_is_named_with_both_checksums_and_never_opened(
     with pytest.raises(ValueError, match="truncated or altered") as raised:
         read(official, official.labels[0], folder)
     message = str(raised.value)
-    for part in (str(path), expected, hashlib.md5(broken).hexdigest(), 'gradflow.data.fetch("cifar10"', str(folder)):
+    for part in (str(path), expected, hashlib.md5(broken).hexdigest(), "gradflow data fetch cifar10 --data-dir", str(folder)):
         assert part in message
     assert not {"cifar-10-batches-py/data_batch_3"} & set(opened)
     assert not (archive and opened)
@@ -202,7 +202,7 @@ def test_missing_files_say_what_to_put_where(tmp_path: Path) -> None:
         "no such file",
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         "c32a1d4ab5d03f1284b67883e8d87530",
-        f'gradflow.data.fetch("cifar10", "{tmp_path}")',
+        f"gradflow data fetch cifar10 --data-dir {tmp_path}",
     ):
         assert part in str(raised.value)
     official, _ = made(tmp_path, CIFAR100)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradflow
-from gradflow import cli, figures, plots
+from gradflow import cli, figures, files, plots
 from gradflow.figures.book import BookFigure, Seeds
 from gradflow.results import Table
 
@@ -136,7 +136,7 @@ def test_an_interrupt_leaves_no_half_written_file(monkeypatch, capsys, tmp_path)
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figures.storage.os, "replace", interrupted)
+    monkeypatch.setattr(files.os, "replace", interrupted)
     status, _, err = run(monkeypatch, capsys, "compare", "--depth", "4", "--seeds", "1", "--out", tmp_path / "a.png")
     assert status == 130
     assert "interrupted" in err

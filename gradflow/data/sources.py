@@ -98,9 +98,8 @@ def choose(official: Official, folder: Path) -> Source:
 
 def advice(official: Official, folder: Path) -> str:
     """How to get a data set into a folder, as the end of a complaint."""
-    command = f"`gradflow data fetch {official.name}`"
-    if folder != locate(None):
-        command = f'`gradflow.data.fetch("{official.name}", "{folder}")`'
+    elsewhere = "" if folder == locate(None) else f" --data-dir {folder}"
+    command = f"`gradflow data fetch {official.name}{elsewhere}`"
     by_hand = " or ".join(f"{official.url(version)} (md5 {version.md5})" for version in official.versions)
     return f"Run {command}, or by hand: put {by_hand} into {folder}, packed or extracted"
 

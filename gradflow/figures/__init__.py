@@ -66,6 +66,11 @@ def make(
     return [stored, *pictures]
 
 
+def is_at_hand(name: str, folder: Path) -> bool:
+    """Whether a figure can be made without hours of training: computed, or drawn from numbers that are there."""
+    return not CATALOGUE[name].recorded or (folder / "data" / f"{name}.json").exists()
+
+
 def _stored(name: str, path: Path) -> Result:
     if path.exists():
         return load(path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.labels import text
 from gradflow.plots.look import axes_or_new, look_of, number_layers, tint
@@ -25,6 +26,7 @@ def learning_curves(history: History, *, ax: Axes | None = None, **keywords: Any
             history.epoch, 100 * getattr(history, curve), **{**look_of(place).line(), "label": text(curve), **keywords}
         )
     ax.set(xlabel=text("epoch"), ylabel=text("error"), ylim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     return ax
 

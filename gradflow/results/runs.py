@@ -115,10 +115,14 @@ class Study(Result):
 
     def __repr__(self) -> str:
         columns = self._columns()
-        table = text_table(list(columns), [list(map(str, c)) for c in columns.values()])
+        table = text_table(list(columns), [[_cell(value) for value in column] for column in columns.values()])
         failed = [f"failed: {_told(one['setting'])}: {one['error']}: {one['message']}" for one in self.failures]
         more = f", {len(failed)} more failed" if failed else ""
         return "\n".join([f"Study: {count(len(self.histories), 'run')}{more}", table, *failed])
+
+
+def _cell(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _agrees(setting: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

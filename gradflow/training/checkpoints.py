@@ -41,7 +41,7 @@ class Checkpoint:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
         except Timeout as error:
-            raise RuntimeError(
+            raise BlockingIOError(
                 f"another process is training to {self.path}; wait for it, or choose another checkpoint"
             ) from error
         except OSError as error:
@@ -150,7 +150,9 @@ def _setting() -> dict[str, Any]:
 
 def _unwritable(path: Path, error: Exception) -> OSError:
     kept = "the checkpoint that was there is unharmed" if path.exists() else "nothing was written"
-    return OSError(f"cannot write {path}: {_first_line(error)}; {kept}. Free some space, or choose another folder")
+    return OSError(
+        f"cannot write {path}: {_first_line(error)}; {kept}. Make room, allow writing there, or choose another folder"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -68,9 +68,9 @@ def fit(
     the trace those of that share; the gradients are those of the whole batch.
 
     Raises TypeError or ValueError for what does not fit (sizes, classes, options, the checkpoint of another run);
-    FileExistsError for a checkpoint that would be overwritten;
-    OSError where it cannot be written, before training starts; FloatingPointError when the loss is no longer finite:
-    with the step and the layer where it began, and the checkpoint before it left as it was.
+    FileExistsError for a checkpoint that would be overwritten; OSError where it cannot be written or another process
+    writes it, before training starts; FloatingPointError when the loss is no longer finite: with the step and the layer
+    where it began, and the checkpoint before it left as it was.
     """
     sets = _checked(data)
     _check_intervals(trace_every=trace_every, evaluate_every=evaluate_every)
@@ -90,14 +90,15 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(seeded(seed))
         stack.callback(model.train, model.training)
-        kept = None
         if checkpoint is not None:
             _check_checkpoint(Path(checkpoint), resume)
+        run = Run(model, sets, recipe, engine=engine, seed=seed, watched=watched, evaluate_train=evaluate_train)
+        run.check()
+        kept = None
+        if checkpoint is not None:
             identity = identity_of(model, recipe.described(), seed, sets, **options, **traced, **engine.choices())
             kept = Checkpoint(Path(checkpoint), identity, every=checkpoint_every, writes=engine.processes.is_first)
             stack.enter_context(kept)
-        run = Run(model, sets, recipe, engine=engine, seed=seed, watched=watched, evaluate_train=evaluate_train)
-        run.check()
         with watched or nullcontext():
             _train(run, kept, resume, evaluate_every, progress and engine.processes.is_first)
         model.train()

@@ -68,8 +68,10 @@ def chosen_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N"; got {device!r}') from error
+    except RuntimeError:
+        found = torch.device("meta")
+    if found.type == "meta":
+        raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N"; got {str(device)!r}')
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(f'device {str(found)!r} is not there: torch sees {torch.cuda.device_count()} GPUs; use "auto"')
     return found

@@ -1,77 +1,23 @@
-"""The command line: ``gradflow figures``, ``compare``, ``split``, ``paths``, ``lesion``."""
+"""Commands that draw: ``figures``, ``compare``, ``split``, ``paths``, ``lesion``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
 
 import gradflow
+from gradflow.cli.console import check, check_counts, show
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gradflow.results import Result
 
-app = typer.Typer(
-    help="How gradients travel through deep networks, with and without shortcuts.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
 
-
-_INTERRUPTED = 130
-
-
-def main() -> None:
-    """Run the command line; a mistake of the user is one line on standard error and exit status 2."""
-    try:
-        status = app(standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        status = _INTERRUPTED
-    except Exception as error:
-        if isinstance(error, (ValueError, TypeError, OSError)) or hasattr(error, "format_message"):
-            message = error.format_message() if hasattr(error, "format_message") else str(error)
-            sys.exit(_complain(message, 2))
-        raise
-    if status == _INTERRUPTED:  # typer, too, turns Ctrl-C into this status
-        _complain("interrupted; every file that was finished is whole", status)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _complain(message: str, status: int) -> int:
-    sys.stderr.write(f"gradflow: {' '.join(message.split())}\n")
-    return status
-
-
-def _show(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        _show(gradflow.__version__)
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def start(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """How gradients travel through deep networks, with and without shortcuts."""
-    if context.invoked_subcommand is None:
-        _show(context.get_help())
-
-
-@app.command()
 def figures(
     names: Annotated[list[str] | None, typer.Argument(help="Figures to draw; all of them by default.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for pictures; numbers go to its data/ folder.")] = Path("figures"),
@@ -79,26 +25,24 @@ def figures(
     from_data: Annotated[bool, typer.Option("--from-data", help="Redraw from OUT/data without computing.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Train with all the seeds of the book, not with a few.")] = False,
 ) -> None:
-    """Compute and draw the book figures."""
+    """Compute and draw the book figures.
+
+    Those of trainings that take hours are drawn from OUT/data; only by name and with --full are they trained anew.
+    """
     from gradflow import figures as book
 
-    wanted = names or list(book.CATALOGUE)
+    wanted = names or [name for name in book.CATALOGUE if book.is_at_hand(name, out)]
     kinds = tuple(kind.strip() for kind in formats.split(","))
-    _check("figure", wanted, book.CATALOGUE)
-    _check("format", kinds, book.FORMATS)
+    check("figure", wanted, book.CATALOGUE)
+    check("format", kinds, book.FORMATS)
     written: list[Path] = []
     with tqdm(wanted, unit="figure", dynamic_ncols=True) as bar:
         for name in bar:
-            bar.set_description(f"{'drawing' if from_data else 'computing'} {name}")
-            written += book.make(name, out, kinds, from_data=from_data, full=full)
+            drawn = from_data or (not names and book.CATALOGUE[name].recorded is not None)
+            bar.set_description(f"{'drawing' if drawn else 'computing'} {name}")
+            written += book.make(name, out, kinds, from_data=drawn, full=full)
     written.append(book.gallery(out))
-    _show("\n".join(str(path) for path in written))
-
-
-def _check(what: str, wanted: Any, known: Any) -> None:
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(f"{what} must be among {', '.join(known)}; got {', '.join(map(repr, unknown))}")
+    show("\n".join(str(path) for path in written))
 
 
 Stack = Annotated[str, typer.Option(help="fc, conv or resnet (6n+2 layers, BatchNorm).")]
@@ -112,7 +56,6 @@ Seeds = Annotated[int, typer.Option(help="How many times to draw weights and bat
 Out = Annotated[Path, typer.Option(help="Picture (.pdf, .svg, .png) or numbers (.json) to write.")]
 
 
-@app.command()
 def compare(
     stack: Stack = "fc",
     depth: Depth = 20,
@@ -130,7 +73,6 @@ def compare(
     _answer(gradflow.compare(build(None), build(_kind(shortcut)), repeats=seeds), out)
 
 
-@app.command()
 def split(
     stack: Stack = "fc",
     depth: Depth = 52,
@@ -149,7 +91,6 @@ def split(
     _answer(gradflow.split(build(_kind(shortcut)), start=start, repeats=seeds), out)
 
 
-@app.command()
 def paths(
     stack: Stack = "fc",
     depth: Depth = 56,
@@ -167,7 +108,6 @@ def paths(
     _answer(gradflow.path_spectrum(build(_kind(shortcut)), repeats=seeds), out)
 
 
-@app.command()
 def lesion(
     depth: Annotated[int, typer.Option(help="Weighted layers, 6n+2, of a residual and a plain net.")] = 20,
     width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
@@ -194,16 +134,14 @@ def lesion(
 def _check_request(out: Path, **counts: int) -> None:
     from gradflow.results import PICTURES
 
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"--{name} must be at least 1; got {count}")
+    check_counts(**counts)
     if out.suffix not in (*PICTURES, ".json"):
         raise ValueError(f"--out must end in .pdf, .svg, .png or .json; got {out.name!r}")
 
 
 def _answer(result: Result, out: Path) -> None:
-    _show(repr(result.save(out)))
-    _show(str(out))
+    show(repr(result.save(out)))
+    show(str(out))
 
 
 def _kind(shortcut: str) -> float | str:
@@ -220,7 +158,7 @@ def _builder(
     """For a shortcut (None: none), a function that builds the network."""
     from gradflow.models import conv_stack, fc_stack, resnet
 
-    _check("--stack", [stack], ("fc", "conv", "resnet"))
+    check("--stack", [stack], ("fc", "conv", "resnet"))
     if stack == "resnet":
         if activation != "relu" or norm:
             raise ValueError("a resnet always has ReLU and BatchNorm; leave out --activation and --batch-norm")

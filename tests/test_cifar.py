@@ -165,7 +165,8 @@ def test_a_broken_file_is_named_with_both_checksums_and_never_opened(
     with pytest.raises(ValueError, match="truncated or altered") as raised:
         read(official, official.labels[0], folder)
     message = str(raised.value)
-    for part in (str(path), expected, hashlib.md5(broken).hexdigest(), "gradflow data fetch cifar10 --data-dir", str(folder)):
+    command = f"gradflow data fetch cifar10 --data-dir {folder}"
+    for part in (str(path), expected, hashlib.md5(broken).hexdigest(), command):
         assert part in message
     assert not {"cifar-10-batches-py/data_batch_3"} & set(opened)
     assert not (archive and opened)

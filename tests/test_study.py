@@ -506,7 +506,7 @@ def test_plans_build_their_nets(name: str, runs: int, setting: dict[str, Any], w
         assert sum(parameter.numel() for parameter in net.parameters()) == weights
     for one in every:
         assert (one.recipe.warmup_lr is not None) == (one.setting.get("depth") == 110), "as in He15 §4.2"
-        assert one.recipe.epochs == {"he15-figure6-small": 6, "chapter-resnet18-small": 8}.get(name, plan.recipe.epochs)
+        assert one.recipe.epochs == {"he15-figure6-small": 6, "chapter-resnet18-small": 4}.get(name, plan.recipe.epochs)
 
 
 def test_run_plan_is_the_study_of_the_plan(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gradflow import plots
-from gradflow.figures import anatomy, flow, landscape, lesions, shattering, training, units, variants
+from gradflow.figures import anatomy, flow, landscape, lesions, published, shattering, training, units, variants
 from gradflow.figures.book import BookFigure
 from gradflow.files import write_whole
 from gradflow.plots.labels import text
@@ -30,6 +30,7 @@ CATALOGUE: dict[str, BookFigure] = {
     **shattering.FIGURES,
     **lesions.FIGURES,
     **landscape.FIGURES,
+    **published.FIGURES,
 }
 
 

@@ -107,6 +107,9 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
     with style():
         _, new = pyplot.subplots(figsize=(SINGLE_MM / 25.4, 60.0 / 25.4))
+        shown_at_once = mpl.is_interactive()
+    # A notebook switches this on with its first figure; leaving the block must not switch it off again.
+    mpl.interactive(shown_at_once)
     return new
 
 

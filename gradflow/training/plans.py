@@ -72,13 +72,13 @@ PLANS: dict[str, Plan] = {
         data=cifar100,
     ),
     "chapter-resnet18-small": Plan(
-        title="ResNet-18 on CIFAR-100 at the size of a laptop: width 8, 8 epochs",
+        title="ResNet-18 on CIFAR-100 at the size of a laptop: width 8, 4 epochs",
         build=chapter_net,
         grid=(
             {"kind": BOTH, "width": (8,), "seed": (0,)},
-            {**_EXPONENTIAL, "epochs": (8,), "width": (8,), "seed": (0,)},
+            {**_EXPONENTIAL, "epochs": (4,), "width": (8,), "seed": (0,)},
         ),
-        recipe=replace(chapter_cifar100, epochs=8),
+        recipe=replace(chapter_cifar100, epochs=4),
         data=cifar100,
     ),
     "digits": Plan(

@@ -3,7 +3,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: figures recompute test quick bench lint clean help
+.PHONY: figures recompute notebooks test test-notebooks quick bench lint clean help
 
 $(VENV)/bin/python:
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradflow needs Python 3.11 or newer; python3 is " + sys.version.split()[0])'
@@ -23,6 +23,17 @@ figures: $(VENV)/.core  ## draw every book figure from its recorded numbers (set
 
 recompute: $(VENV)/.core  ## compute every book figure anew, with all its seeds (takes long)
 	$(VENV)/bin/gradflow figures --full --out figures
+
+$(VENV)/.notebooks: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[notebooks]'
+	touch $@ $(VENV)/.core
+
+# One thread: two wait for each other longer than they compute on nets as small as these.
+notebooks: $(VENV)/.notebooks  ## open the course notebooks in JupyterLab (sets everything up first)
+	OMP_NUM_THREADS=1 $(VENV)/bin/jupyter lab notebooks
+
+test-notebooks: $(VENV)/.dev  ## run every notebook from top to bottom
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --nbmake --nbmake-timeout=300 notebooks
 
 test: $(VENV)/.dev  ## run every test (sets everything up first)
 	$(VENV)/bin/python -m pytest
@@ -44,4 +55,4 @@ clean:  ## remove the environment and everything built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24

@@ -86,34 +86,31 @@ class PerImage(Dataset):
 
 
 def stepping() -> None:
-    """Steps per second of fit() beside loops by hand, all on the same net: He15's ResNet-20, batch 128."""
+    """Steps per second of fit() beside loops by hand, on the same net: ResNet-20 of He15's width and of half of it."""
     data = random_images()
     (x, y), test = data
     floats = (x.float() / 255 - 0.5, y)
-    plain = replace(he15_cifar10, epochs=1, augment=())
-    augmenting = replace(he15_cifar10, epochs=1)
-    quick, usual = resnet(20).to(memory_format=torch.channels_last), resnet(20)
-    loader = DataLoader(PerImage(x, y), batch_size=128, shuffle=True)
-    workers = DataLoader(PerImage(x, y), batch_size=128, shuffle=True, num_workers=2, persistent_workers=True)
+    plain, augmenting = (replace(he15_cifar10, epochs=1, augment=found) for found in ((), he15_cifar10.augment))
+    loaders = {
+        "DataLoader, images changed one by one": DataLoader(PerImage(x, y), batch_size=128, shuffle=True),
+        "the same with 2 worker processes": DataLoader(
+            PerImage(x, y), batch_size=128, shuffle=True, num_workers=2, persistent_workers=True
+        ),
+    }
     options = {"progress": False, "evaluate_train": False}
-    fit_plain = timed(lambda: gradflow.fit(quick, (floats, (test[0].float(), test[1])), plain, **options))
-    fit_images = timed(lambda: gradflow.fit(quick, data, augmenting, **options))
-    hand = ratios(
-        {"the same loop by hand, data in memory": timed(lambda: by_hand(quick, in_memory(*floats), plain))},
-        fit_plain,
-        _ROUNDS,
-    )
-    usually = ratios(
-        {
-            "DataLoader, images changed one by one": timed(lambda: by_hand(usual, lambda: loader, plain)),
-            "the same with 2 worker processes": timed(lambda: by_hand(usual, lambda: workers, plain)),
-        },
-        fit_images,
-        _ROUNDS,
-    )
-    print("\nResNet-20, batch 128×3×32×32: steps per second of fit() ÷ those of")
-    for name, ratio in (hand | usually).items():
-        print(f"  {ratio:6.3f}  {name}")
+    for width in (16, 8):
+        quick, usual = resnet(20, width=width).to(memory_format=torch.channels_last), resnet(20, width=width)
+        fit_plain = timed(lambda: gradflow.fit(quick, (floats, (test[0].float(), test[1])), plain, **options))
+        fit_images = timed(lambda: gradflow.fit(quick, data, augmenting, **options))
+        by_index = timed(lambda: by_hand(quick, in_memory(*floats), plain))
+        found = ratios({"the same loop by hand, data in memory": by_index}, fit_plain, _ROUNDS)
+        usually = {
+            name: timed(lambda loader=loader: by_hand(usual, lambda: loader, plain)) for name, loader in loaders.items()
+        }
+        found |= ratios(usually, fit_images, _ROUNDS)
+        print(f"\nResNet-20 of width {width}, batch 128×3×32×32: steps per second of fit() ÷ those of")
+        for name, ratio in found.items():
+            print(f"  {ratio:6.3f}  {name}")
 
 
 def choices() -> None:

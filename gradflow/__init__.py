@@ -4,9 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradflow import data, models, plots, theory
+    from gradflow import data, models, plots, teaching, theory
     from gradflow.analysis import path_spectrum, split
     from gradflow.comparison import compare
+    from gradflow.explorer import explore
     from gradflow.measure.landscape import loss_slice
     from gradflow.measure.lesions import lesion
     from gradflow.measure.shattering import gradient_correlation, input_gradients
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "compare": "gradflow.comparison",
+    "explore": "gradflow.explorer",
     "trace": "gradflow.measure.tracing",
     "fit": "gradflow.training",
     "study": "gradflow.training",
@@ -30,11 +32,12 @@ _WHERE = {
     "path_spectrum": "gradflow.analysis",
     "split": "gradflow.analysis",
 }
-_NAMESPACES = ("data", "models", "plots", "theory")
+_NAMESPACES = ("data", "models", "plots", "teaching", "theory")
 
 __all__ = [
     "compare",
     "data",
+    "explore",
     "fit",
     "gradient_correlation",
     "input_gradients",
@@ -47,6 +50,7 @@ __all__ = [
     "recipes",
     "split",
     "study",
+    "teaching",
     "theory",
     "trace",
 ]

@@ -24,6 +24,7 @@ import torch
 from filelock import FileLock
 from hypothesis import example, given
 from hypothesis import strategies as st
+from joblib.externals.loky import get_reusable_executor
 from torch import Tensor, nn
 
 from gradflow import fit, load, study
@@ -336,6 +337,9 @@ def test_a_run_of_another_process_is_waited_for(other: str, tmp_path: Path, log:
 
 @pytest.mark.slow
 def test_two_jobs_give_what_one_gives(tmp_path: Path, log: Log) -> None:
+    # Workers that an earlier test left would write to the log of that test.
+    get_reusable_executor().shutdown(wait=True)
+
     def net(depth: int, shortcut: float | None) -> nn.Module:  # a local function travels by value
         from gradflow.models import fc_stack
 

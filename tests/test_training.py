@@ -242,6 +242,14 @@ def test_a_divergence_names_the_layer_whose_gradient_went_first() -> None:
         fit(model, tiny(), RECIPE, progress=False)
 
 
+@pytest.mark.parametrize("evaluate_train", [True, False])
+def test_a_divergence_in_the_last_step_is_found_too(evaluate_train: bool) -> None:
+    with seeded(0):
+        model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), Breaking(8), nn.Linear(8, 3))
+    with pytest.raises(FloatingPointError, match=r"at step 8 the gradient of layer 2 went first"):
+        fit(model, tiny(), RECIPE, progress=False, evaluate_train=evaluate_train)
+
+
 def test_a_divergence_in_the_forward_pass_names_the_output_that_went_first() -> None:
     class Overflowing(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 HEIGHT_MM = 62.0
 
 
-class _Picture:
+class _Picture(ABC):
     """Something to draw with words to it, which are its ``repr``."""
 
+    @abstractmethod
     def draw(self) -> Figure:
-        raise NotImplementedError
+        """The figure."""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         with plots.style():

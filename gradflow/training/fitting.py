@@ -139,7 +139,7 @@ def _keep(run: Run, kept: Checkpoint, *, stop: bool) -> None:
     """Write a checkpoint where one is due, and stop there if somebody asked for it."""
     if not (stop or kept.is_due or run.step == run.total):
         return
-    if all(bool(weight.isfinite().all()) for weight in run.model.parameters()):
+    if run.is_finite:
         kept.save(run.state_dict())  # else the next step says what is wrong, and the last good checkpoint stays
     if stop and run.step < run.total:
         raise KeyboardInterrupt(

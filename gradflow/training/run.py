@@ -100,6 +100,11 @@ class Run:
         """Whether the step just taken was the last of an epoch, or of the run."""
         return self.step % self.steps_per_epoch == 0 or self.step == self.total
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        return all(bool(weight.isfinite().all()) for weight in self.model.parameters())
+
     def take_step(self) -> None:
         """Train on the next batch. Raises FloatingPointError if its loss is not finite."""
         place = self.step % self.steps_per_epoch
@@ -167,8 +172,10 @@ class Run:
     def note(self) -> None:
         """Add a point to each curve: the training set as the epoch's batches saw it or as a whole, and the test set.
 
-        Raises FloatingPointError if the loss over the whole training set is not finite.
+        Raises FloatingPointError if the weights, or the loss over the whole training set, are not finite.
         """
+        if not self.is_finite:  # behind the last step no other would find out
+            raise FloatingPointError(explain(self.model, self.step, math.nan, self._plain(self.x[:2]), self.recipe.lr))
         self.model.eval()
         if self.evaluate_train:
             loss, error = self._evaluate(self.x, self.y)

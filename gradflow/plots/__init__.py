@@ -12,7 +12,17 @@ from gradflow.plots.curves import (
 from gradflow.plots.flow import element_steps, gradient_flow, layer_factors, relative_norms, trace_lines
 from gradflow.plots.landscape import loss_contours, loss_curves, loss_levels
 from gradflow.plots.lesions import lesion_by_count, lesion_by_order, lesion_by_unit
-from gradflow.plots.look import DOUBLE_MM, SINGLE_MM, look_of, model_color, new_figure, render, shared_legend, style
+from gradflow.plots.look import (
+    DOUBLE_MM,
+    SINGLE_MM,
+    PageFigure,
+    look_of,
+    model_color,
+    new_figure,
+    render,
+    shared_legend,
+    style,
+)
 from gradflow.plots.settings import (
     FAILURE,
     correlation_lines,
@@ -49,6 +59,7 @@ __all__ = [
     "FAILURE",
     "KINDS",
     "SINGLE_MM",
+    "PageFigure",
     "accuracy_by_progress",
     "autocorrelation",
     "branch_lines",

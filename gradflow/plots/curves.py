@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import axes_or_new, look_of, number_layers, tint
+from gradflow.plots.look import axes_or_new, in_look, look_of, number_layers, tint
 
 if TYPE_CHECKING:
     from gradflow.results import History, Study
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KINDS = ("plain", "residual")
 
 
+@in_look
 def learning_curves(history: History, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Training and test error in percent by epoch."""
     ax = axes_or_new(ax)
@@ -31,6 +32,7 @@ def learning_curves(history: History, *, ax: Axes | None = None, **keywords: Any
     return ax
 
 
+@in_look
 def error_curves(
     study: Study, curve: str, *, ax: Axes | None = None, thickness: int | None = None, **wanted: Any
 ) -> Axes:
@@ -53,6 +55,7 @@ def error_curves(
     return ax
 
 
+@in_look
 def error_by_depth(study: Study, *, ax: Axes | None = None, curve: str = "test_error", **keywords: Any) -> Axes:
     """Final error in percent by depth for plain and residual nets: median over seeds, bar over their range."""
     ax = axes_or_new(ax)
@@ -64,6 +67,7 @@ def error_by_depth(study: Study, *, ax: Axes | None = None, curve: str = "test_e
     return ax
 
 
+@in_look
 def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Steps until the training error falls to ``error``, by depth; arrows up for seeds that never get there."""
     ax = axes_or_new(ax)
@@ -84,6 +88,7 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
     return ax
 
 
+@in_look
 def drift_by_layer(history: History, *, ax: Axes | None = None, steps: Sequence[int] = (), **keywords: Any) -> Axes:
     """‖w_t − w_0‖/‖w_0‖ by layer at some optimiser steps, thin and pale early, thick and dark late."""
     ax = axes_or_new(ax)

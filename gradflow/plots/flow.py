@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from gradflow.plots.labels import norm_of, text
-from gradflow.plots.look import INK, THEORY, axes_or_new, look_of, number_layers, tint
+from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, number_layers, tint
 from gradflow.quantiles import quantile
 from gradflow.verdicts import smallest_subnormal
 
@@ -23,6 +23,7 @@ MARKERS_UP_TO = 24
 """More layers than this are drawn as a line with every n-th marker, so that dashes stay visible."""
 
 
+@in_look
 def gradient_flow(comparison: Comparison, *, ax: Axes | None = None, theory: bool = True, **keywords: Any) -> Axes:
     """Norm by layer for each model on a log axis: median, band between the quartiles, and the closed form as dots.
 
@@ -48,6 +49,7 @@ def gradient_flow(comparison: Comparison, *, ax: Axes | None = None, theory: boo
     return ax
 
 
+@in_look
 def trace_lines(trace: Trace, *, ax: Axes | None = None, quantity: str | None = None, **keywords: Any) -> Axes:
     """One quantity (by default the first) of a trace by layer: median over the steps and band between the quartiles."""
     ax = axes_or_new(ax)
@@ -62,6 +64,7 @@ def trace_lines(trace: Trace, *, ax: Axes | None = None, quantity: str | None = 
     return ax
 
 
+@in_look
 def relative_norms(traces: Mapping[str, Trace], quantity: str, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """The same gradients by several norms, each relative to its last layer of the body; ``traces`` by name of the
     norm."""
@@ -79,6 +82,7 @@ def relative_norms(traces: Mapping[str, Trace], quantity: str, *, ax: Axes | Non
     return ax
 
 
+@in_look
 def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Measured factor per layer (marker, quartiles) on the predicted one (bar), a row per activation and init."""
     ax = axes_or_new(ax)
@@ -161,6 +165,7 @@ def _log_norm_axis(ax: Axes, label: str) -> None:
     ax.set_ylabel(label)
 
 
+@in_look
 def element_steps(sizes: Sequence[int], *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Number of elements measured in each layer, as steps on a log axis."""
     ax = axes_or_new(ax)

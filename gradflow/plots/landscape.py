@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import INK, axes_or_new, look_of, tint
+from gradflow.plots.look import INK, axes_or_new, in_look, look_of, tint
 from gradflow.quantiles import quantile
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _ROUNDING = 0.03
 _PALEST, _DARKEST = 0.02, 0.62
 
 
+@in_look
 def loss_curves(
     slices: Mapping[str, LossSlice | Sequence[LossSlice]], *, ax: Axes | None = None, **keywords: Any
 ) -> Axes:
@@ -55,6 +56,7 @@ def loss_curves(
     return ax
 
 
+@in_look
 def loss_contours(
     plane: LossSlice, *, ax: Axes | None = None, levels: Sequence[float] | None = None, **keywords: Any
 ) -> Axes:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import INK, Look, axes_or_new, look_of, tint
+from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, tint
 from gradflow.quantiles import quantile
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class _Net(NamedTuple):
         return len(self.lesions[0].units)
 
 
+@in_look
 def lesion_by_unit(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Error in percent after removal of each unit, with stars for those that change size, and of the whole net (thin).
 
@@ -70,6 +71,7 @@ def lesion_by_unit(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any)
     return _finished(ax, nets, text("removed_unit_relative" if relative else "removed_unit"))
 
 
+@in_look
 def lesion_by_count(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Error in percent after removal of k random units: median over draws and seeds, and quartile band.
 
@@ -87,6 +89,7 @@ def lesion_by_count(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any
     return _finished(ax, nets, text("removed_part" if relative else "removed_count"))
 
 
+@in_look
 def lesion_by_order(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Error in percent by Kendall's τ of the order of the units: every draw, and medians by number of swaps.
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache, wraps
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+
+from gradflow.plots.page import Page, current_page, turned_to
 
 SINGLE_MM, DOUBLE_MM = 84.0, 174.0
 """Widths of figures set in one and in two columns."""
@@ -47,6 +51,7 @@ LOOKS = (
     Look("#B07A00", (0, (5, 1, 1, 1, 1, 1)), "v", False),  # type: ignore[arg-type]
     Look("#4A9CC9", "-", "P", True),
 )
+_GREYS = ("#7A7A7A", "#141414", "#9A9A9A", "#4A4A4A", "#868686", "#ABABAB")
 THEORY: dict[str, Any] = {"color": "#333333", "linestyle": (0, (1, 1.2)), "linewidth": 1.0, "marker": ""}
 """Closed forms: fine dots, always in the same dark grey."""
 INK = "#333333"
@@ -54,7 +59,8 @@ INK = "#333333"
 
 def look_of(place: int) -> Look:
     """The look of the model at a place in the legend; the first is the plain one."""
-    return LOOKS[place % len(LOOKS)]
+    look = LOOKS[place % len(LOOKS)]
+    return look._replace(color=_GREYS[place % len(LOOKS)]) if current_page().grey else look
 
 
 def model_color(name: str) -> str:
@@ -83,20 +89,76 @@ def tint(color: str, strength: float = 0.22) -> tuple[float, float, float]:
     return red, green, blue
 
 
+_LENGTHS = ("size", "width", "pad")
+_OTHERS = {"xtick.major.pad": 3.5, "ytick.major.pad": 3.5, "axes.labelpad": 4.0}
+"""Lengths in points that the look leaves as matplotlib has them, but that grow with the type."""
+
+
 @contextmanager
-def style() -> Iterator[None]:
-    """Draw in gradflow's look inside the block; matplotlib's settings are as before after it."""
-    with resources.as_file(resources.files("gradflow.plots") / "gradflow.mplstyle") as path:
-        settings = mpl.rc_params_from_file(path, use_default_template=False)
-    with mpl.rc_context():
+def style(
+    context: str | None = None,
+    *,
+    width_mm: float | None = None,
+    grey: bool | None = None,
+    language: str | None = None,
+) -> Iterator[None]:
+    """Draw in gradflow's look inside the block; matplotlib's settings are as before after it.
+
+    ``context``: "book" (7-point type), "notebook" (larger, for a screen) or "lecture" (large type for projectors);
+    ``width_mm``: the width of new figures, instead of the usual one; ``grey``: without colour; ``language``: "en" or
+    "zh". What is not given is as in the surrounding block, and without one as in a book.
+
+    Raises ValueError for a context, width or language that does not exist.
+    """
+    given: dict[str, Any] = {"context": context, "width_mm": width_mm, "grey": grey, "language": language}
+    page = replace(current_page(), **{name: value for name, value in given.items() if value is not None})
+    with turned_to(page), mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(settings)
+        mpl.rcParams.update(_settings(page.scale))
         yield
 
 
-def new_figure(width_mm: float = SINGLE_MM, height_mm: float = 60.0) -> Figure:
-    """An empty figure of an exact size that no window or notebook holds on to."""
-    return Figure(figsize=(width_mm / 25.4, height_mm / 25.4))
+@lru_cache
+def _settings(scale: float) -> Any:
+    """matplotlib's settings for a page: those of the look, with lengths in points enlarged by ``scale``."""
+    with resources.as_file(resources.files("gradflow.plots") / "gradflow.mplstyle") as path:
+        settings: dict[str, Any] = dict(mpl.rc_params_from_file(path, use_default_template=False)) | _OTHERS
+    for name, value in settings.items():
+        # The pads of a legend count in type sizes, so they grow by themselves.
+        if name.endswith(_LENGTHS) and isinstance(value, (int, float)) and name != "legend.borderaxespad":
+            settings[name] = value * scale
+    return settings
+
+
+class PageFigure(Figure):
+    """A figure that is drawn in gradflow's look wherever it is shown, for the page that it was made on."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        self.page = current_page()
+        with style():
+            super().__init__(*arguments, **keywords)
+
+    def add_subplot(self, *arguments: Any, **keywords: Any) -> Any:
+        with turned_to(self.page), style():
+            return super().add_subplot(*arguments, **keywords)
+
+    def draw(self, renderer: Any) -> None:
+        # matplotlib makes ticks when it draws them, with the settings of that moment.
+        with turned_to(self.page), style():
+            super().draw(renderer)
+
+
+def new_figure(width_mm: float = SINGLE_MM, height_mm: float = 60.0) -> PageFigure:
+    """An empty figure that no window or notebook holds on to.
+
+    The size is that in a book, in millimetres; :func:`style` says by how much it is larger, or how wide it has to be.
+    """
+    return PageFigure(figsize=_inches(width_mm, height_mm))
+
+
+def _inches(width_mm: float, height_mm: float) -> tuple[float, float]:
+    page = current_page()
+    return page.width(width_mm) / 25.4, height_mm * page.scale / 25.4
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
@@ -105,17 +167,42 @@ def axes_or_new(ax: Axes | None) -> Axes:
         return ax
     from matplotlib import pyplot
 
-    with style():
-        _, new = pyplot.subplots(figsize=(SINGLE_MM / 25.4, 60.0 / 25.4))
-        shown_at_once = mpl.is_interactive()
-    # A notebook switches this on with its first figure; leaving the block must not switch it off again.
-    mpl.interactive(shown_at_once)
+    _, new = pyplot.subplots(figsize=_inches(SINGLE_MM, 60.0), FigureClass=PageFigure)
     return new
+
+
+def _page_of(figure: Figure | None) -> Page:
+    return figure.page if isinstance(figure, PageFigure) else current_page()
+
+
+_Draw = TypeVar("_Draw", bound=Callable[..., Any])
+
+
+def in_look(draw: _Draw) -> _Draw:
+    """Let a function with a keyword ``ax`` draw in gradflow's look where the figure is gradflow's.
+
+    That is, into the new figure that it makes without ``ax``, and into those of :func:`new_figure`. Axes of the
+    user's own are drawn into with the user's settings.
+    """
+
+    @wraps(draw)
+    def drawn(*args: Any, ax: Axes | None = None, **keywords: Any) -> Any:
+        figure = None if ax is None else ax.get_figure(root=True)
+        if figure is not None and not isinstance(figure, PageFigure):
+            return draw(*args, ax=ax, **keywords)
+        with turned_to(_page_of(figure)), style():
+            answer = draw(*args, ax=ax, **keywords)
+            shown_at_once = mpl.is_interactive()
+        # A notebook switches this on with its first figure; leaving style() must not switch it off again.
+        mpl.interactive(shown_at_once)
+        return answer
+
+    return cast(_Draw, drawn)
 
 
 def render(figure: Figure, kind: str) -> bytes:
     """The figure as the bytes of a pdf, svg or png file; equal numbers give equal bytes with the same matplotlib."""
     buffer = io.BytesIO()
-    with style():
+    with turned_to(_page_of(figure)), style():
         figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from gradflow.plots.curves import KINDS, depths
 from gradflow.plots.labels import norm_of, text
-from gradflow.plots.look import INK, Look, axes_or_new, look_of, tint
+from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, tint
 from gradflow.plots.units import powers_of_ten
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ FAILURE = 0.2
 """He16 Table 1 calls a test error of more than 20 % a failure."""
 
 
+@in_look
 def curves_by(
     study: Study,
     key: str,
@@ -49,6 +50,7 @@ def curves_by(
     return ax
 
 
+@in_look
 def error_rows(
     study: Study, key: str, names: Mapping[str, str], *, ax: Axes | None = None, published: Mapping[str, float]
 ) -> Axes:
@@ -75,6 +77,7 @@ def error_rows(
     return ax
 
 
+@in_look
 def gain_rows(table: Table, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """log10 of a gain, a row for each entry: median and range; one that begins at no gain is drawn far left."""
     ax = axes_or_new(ax)
@@ -98,6 +101,7 @@ def gain_rows(table: Table, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     return ax
 
 
+@in_look
 def gradient_by_depth(study: Study, *, ax: Axes | None = None, steps: slice = slice(None), **keywords: Any) -> Axes:
     """Norm of the first traced quantity by relative depth for each kind and depth of a study, over the ``steps``.
 
@@ -116,6 +120,7 @@ def gradient_by_depth(study: Study, *, ax: Axes | None = None, steps: slice = sl
     return ax
 
 
+@in_look
 def correlation_lines(table: Table, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Correlation between gradients by the number of layers they have come through, for each kind and depth."""
     ax = axes_or_new(ax)

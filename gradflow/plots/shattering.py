@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import axes_or_new, look_of, tint
+from gradflow.plots.look import axes_or_new, in_look, look_of, tint
 
 if TYPE_CHECKING:
     from gradflow.results import Autocorrelation, InputGradients
@@ -18,6 +18,7 @@ _DASHES: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (4, 1.2)), (0, (4, 1, 1, 1)), 
 """Of the lines of one colour, pale to dark: told apart in grey, too."""
 
 
+@in_look
 def input_gradients(
     result: InputGradients,
     *,
@@ -39,6 +40,7 @@ def input_gradients(
     return ax
 
 
+@in_look
 def autocorrelation(
     result: Autocorrelation,
     *,

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from gradflow.plots.curves import KINDS, depths
 from gradflow.plots.labels import text
-from gradflow.plots.look import INK, Look, axes_or_new, look_of, tint
+from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, tint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +35,7 @@ _LABEL_GAP = 0.058
 """Least distance of two depths written at the right edge, as a part of the axis: that of two lines of small print."""
 
 
+@in_look
 def errors_by_step(
     study: Study,
     kind: str,
@@ -70,6 +71,7 @@ def errors_by_step(
     return ax
 
 
+@in_look
 def final_errors_by_depth(
     study: Study,
     *,
@@ -117,6 +119,7 @@ def error_legend(figure: Figure, title: str) -> None:
     figure.legend([*lines, marks], names, handler_map=handlers, **where)
 
 
+@in_look
 def accuracy_by_progress(
     runs: Mapping[str, Study], curve: str, *, looks: Mapping[str, Look], ax: Axes | None = None, **keywords: Any
 ) -> Axes:
@@ -154,6 +157,7 @@ def legend_in_rows(figure: Figure, *rows: Sequence[Artist], title: str) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(columns), title=title)
 
 
+@in_look
 def rate_by_progress(
     runs: Mapping[str, History], *, looks: Mapping[str, Look], ax: Axes | None = None, **keywords: Any
 ) -> Axes:

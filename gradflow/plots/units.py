@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, Locator
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import INK, THEORY, axes_or_new, look_of, tint
+from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, tint
 from gradflow.quantiles import quantile
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _MARKERS = 16
 _LEFT_OF: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 6}
 
 
+@in_look
 def split_lines(split: GradientSplit, *, ax: Axes | None = None, parts: Sequence[str] = PARTS, **keywords: Any) -> Axes:
     """Shortcut part, residual part and whole of ∂E/∂x_l by unit, relative to ∂E/∂x_U; ∏λ and theory as dots.
 
@@ -46,6 +47,7 @@ def split_lines(split: GradientSplit, *, ax: Axes | None = None, parts: Sequence
     return ax
 
 
+@in_look
 def signal_lines(
     split: GradientSplit,
     *,
@@ -69,6 +71,7 @@ def signal_lines(
     return ax
 
 
+@in_look
 def branch_lines(split: GradientSplit, *, ax: Axes | None = None, place: int = 1, **keywords: Any) -> Axes:
     """RMS of F(x_l) over that of x_l by unit: how much each unit changes the signal."""
     ax = axes_or_new(ax)
@@ -82,6 +85,7 @@ def branch_lines(split: GradientSplit, *, ax: Axes | None = None, place: int = 1
     return ax
 
 
+@in_look
 def part_ratio(split: GradientSplit, *, ax: Axes | None = None, unit: int = 0, place: int = 1, **keywords: Any) -> Axes:
     """Distribution of residual ÷ shortcut part at one unit over draws, samples and coordinates, peak 1; −1 is marked.
 
@@ -107,6 +111,7 @@ def part_ratio(split: GradientSplit, *, ax: Axes | None = None, unit: int = 0, p
     return ax
 
 
+@in_look
 def path_lengths(spectrum: PathSpectrum, *, ax: Axes | None = None, place: int = 1, **keywords: Any) -> Axes:
     """Share of the gradient carried by all paths of each length, median and quartile band; dots: theory."""
     ax = axes_or_new(ax)
@@ -124,6 +129,7 @@ def path_lengths(spectrum: PathSpectrum, *, ax: Axes | None = None, place: int =
     return ax
 
 
+@in_look
 def response_line(table: Table, *, ax: Axes | None = None, place: int = 1, **keywords: Any) -> Axes:
     """Standard deviation of the responses of a network's layers, by layer: median over seeds and range."""
     ax = axes_or_new(ax)
@@ -136,6 +142,7 @@ def response_line(table: Table, *, ax: Axes | None = None, place: int = 1, **key
     return ax
 
 
+@in_look
 def path_counts(spectrum: PathSpectrum, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Number of paths of each length, on a logarithmic axis."""
     ax = axes_or_new(ax)
@@ -145,6 +152,7 @@ def path_counts(spectrum: PathSpectrum, *, ax: Axes | None = None, **keywords: A
     return ax
 
 
+@in_look
 def gradient_per_path(spectrum: PathSpectrum, *, ax: Axes | None = None, place: int = 1, **keywords: Any) -> Axes:
     """RMS of the mean over all paths of each length, and dotted the RMS along single random paths, relative to
     the whole gradient."""

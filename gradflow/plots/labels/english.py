@@ -1,10 +1,10 @@
-"""Every word a reader of a figure sees, one table per language."""
+"""Every word a reader of a figure sees, in English."""
 
 from __future__ import annotations
 
-from gradflow.plots import captions
+from gradflow.plots.labels import english_captions
 
-ENGLISH: dict[str, str] = {
+WORDS: dict[str, str] = {
     # axes
     "layer": "weighted layer (1 = nearest the input)",
     "relative_depth": "relative depth (0 = nearest the input)",
@@ -264,17 +264,5 @@ ENGLISH: dict[str, str] = {
     "loss-shape:differs": "Other than in the paper",
     "loss-shape:smooths": "goes with a wider and more convex valley",
     "loss-shape:unclear": "does not clearly go with a wider and more convex valley",
-    **captions.ENGLISH,
+    **english_captions.CAPTIONS,
 }
-
-
-def text(key: str, **values: object) -> str:
-    """The words for a key, or the key itself when it is a name given by the user."""
-    return ENGLISH.get(key, key).format(**values) if values else ENGLISH.get(key, key)
-
-
-def norm_of(norm: str, quantity: str) -> str:
-    """An axis label such as "RMS of ∂loss/∂output"."""
-    if quantity in ("activation_std", "dead", "saturation", "update_ratio", "drift"):
-        return text(quantity)
-    return f"{text(norm)} of {text(quantity)}"

@@ -1,8 +1,8 @@
-"""The captions of the book figures, one table per language; the numbers in braces come from the figure's data."""
+"""The captions of the book figures, in English; the numbers in braces come from the figure's data."""
 
 from __future__ import annotations
 
-ENGLISH: dict[str, str] = {
+CAPTIONS: dict[str, str] = {
     "caption:fc-flow": (
         "RMS over B × D of ∂loss/∂output at each Linear layer with PyTorch's default initialisation. Left: the five "
         "8×8 layers of the source chapter; right: 10 and 50 layers of width 64, pre-activation, a shortcut over every "

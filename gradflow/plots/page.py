@@ -1,0 +1,79 @@
+"""What a figure is drawn for: how large its type is and how wide it is, in colour or in grey, in which language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Context(NamedTuple):
+    """How much larger than in a book the type (and every line) is, and how much wider the figures."""
+
+    type: float
+    width: float
+
+
+CONTEXTS = {
+    "book": Context(1.0, 1.0),
+    # A screen is read from twice as far as a book, so everything is enlarged.
+    "notebook": Context(1.4, 1.4),
+    # Two columns become the whole of a 16:9 slide, 13 1/3 inches, with type of 17 points, legible from the last row.
+    "lecture": Context(2.4, 1.946),
+}
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Context, width in millimetres (None: what is usual for the figure), grey or colour, and language.
+
+    Raises ValueError for a context, width or language that does not exist.
+    """
+
+    context: str = "book"
+    width_mm: float | None = None
+    grey: bool = False
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("context", self.context, CONTEXTS), ("language", self.language, LANGUAGES)):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+        if self.width_mm is not None and not 20 <= self.width_mm <= 2000:
+            raise ValueError(f"width_mm must be from 20 to 2000 (millimetres); got {self.width_mm!r}")
+
+    @property
+    def scale(self) -> float:
+        """Points on this page for one point in a book."""
+        return CONTEXTS[self.context].type
+
+    def width(self, usual_mm: float) -> float:
+        """The width in millimetres of a figure that has ``usual_mm`` in a book."""
+        return self.width_mm or usual_mm * CONTEXTS[self.context].width
+
+
+_BOOK = Page()
+_page: ContextVar[Page] = ContextVar("page", default=_BOOK)
+
+
+def current_page() -> Page:
+    """The page that is drawn on now: a book's, in colour and in English, unless a block says otherwise."""
+    return _page.get()
+
+
+@contextmanager
+def turned_to(page: Page) -> Iterator[None]:
+    """Draw and name things for this page inside the block."""
+    token = _page.set(page)
+    try:
+        yield
+    finally:
+        _page.reset(token)
+
+
+def points(size: float) -> float:
+    """A line width, marker or type size of a book, in points of the current page."""
+    return size * current_page().scale

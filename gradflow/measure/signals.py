@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from gradflow.measure import norms
 from gradflow.results import HISTOGRAM_EDGES
-
-FORWARD = ("activation", "activation_std", "dead", "saturation")
 
 SATURATED = 0.97
 """A tanh unit counts as saturated beyond this absolute value, others at the same part of their range."""
@@ -97,7 +95,7 @@ def read_output(
             if quantity == "activation":
                 found.append(sample(quantity, tensor, options))
                 continue
-            reading = _OTHER[quantity](module, tensor)
+            reading = OF_OUTPUT[quantity].read(module, tensor)
             if reading is not None:
                 found.append(Sample(quantity, reading, tensor.dtype))
     return found
@@ -124,12 +122,29 @@ def _saturated(module: nn.Module, output: Tensor) -> norms.Reading | None:
     return _fraction((2 * (output - low) / (high - low) - 1).abs() > SATURATED)
 
 
-_OTHER = {"activation_std": _standard_deviation, "dead": _dead, "saturation": _saturated}
-
-
 def _fraction(true: Tensor) -> norms.Reading:
     part = true.double().mean()
     return norms.Reading(float(part) if part.device.type == "cpu" else part, true.numel(), 0)
+
+
+class OutputQuantity(NamedTuple):
+    """A quantity of a layer's output that is no norm of it.
+
+    ``read(module, output)`` gives one number for one tensor, or None where the quantity has no meaning; ``norm`` says
+    how the numbers of a layer with several outputs become one.
+    """
+
+    read: Callable[[nn.Module, Tensor], norms.Reading | None]
+    norm: str
+
+
+OF_OUTPUT = {
+    "activation_std": OutputQuantity(_standard_deviation, norm="rms"),
+    "dead": OutputQuantity(_dead, norm="mean_abs"),
+    "saturation": OutputQuantity(_saturated, norm="mean_abs"),
+}
+FORWARD = ("activation", *OF_OUTPUT)
+"""Every quantity of the forward pass."""
 
 
 def _histogram(tensor: Tensor, scale: float) -> Tensor:

@@ -10,15 +10,11 @@ import torch
 from torch import Tensor
 
 from gradflow.measure import norms
-from gradflow.measure.signals import Sample
+from gradflow.measure.signals import OF_OUTPUT, Sample
 from gradflow.results import HISTOGRAM_EDGES, Trace
 
 OF_WEIGHTS = ("weight_grad", "weight", "update_ratio", "drift")
 """Quantities of a layer's weights, the same for every call of the layer."""
-
-
-_OWN_NORM = {"dead": "mean_abs", "saturation": "mean_abs", "activation_std": "rms"}
-"""How the readings of several tensors make one, for quantities that are no norm of the trace's choice."""
 
 
 class Step:
@@ -96,7 +92,8 @@ def assemble(
         for (layer, call, quantity), samples in _grouped(step).items():
             row, column = place[layer, call], columns[quantity]
             parts = [(float(one.reading.value), one.reading.size) for one in samples]
-            values[s, row, column] = norms.combine(parts, _OWN_NORM.get(quantity, norm))
+            joined_by = OF_OUTPUT[quantity].norm if quantity in OF_OUTPUT else norm
+            values[s, row, column] = norms.combine(parts, joined_by)
             nonfinite[s, row, column] = sum(one.reading.nonfinite for one in samples)
             sizes[row, column] = sum(one.reading.size for one in samples)
             dtype = str(samples[0].dtype).removeprefix("torch.")

@@ -32,14 +32,17 @@ $(VENV)/.notebooks: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/pytho
 notebooks: $(VENV)/.notebooks  ## open the course notebooks in JupyterLab (sets everything up first)
 	OMP_NUM_THREADS=1 $(VENV)/bin/jupyter lab notebooks
 
-test-notebooks: $(VENV)/.dev  ## run every notebook from top to bottom
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --nbmake --nbmake-timeout=300 notebooks
+# As many tests at a time as there are cores, one thread each, and not more than small machines have memory for.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-test: $(VENV)/.dev  ## run every test (sets everything up first)
-	$(VENV)/bin/python -m pytest
+test-notebooks: $(VENV)/.dev  ## run every notebook from top to bottom
+	$(PYTEST) --nbmake --nbmake-timeout=300 notebooks
+
+test: $(VENV)/.dev  ## run every test, those in a browser too where there is one (sets everything up first)
+	$(PYTEST)
 
 quick: $(VENV)/.dev  ## run the tests that take seconds
-	$(VENV)/bin/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: $(VENV)/.dev  ## ruff, mypy and the import rules of the house
 	$(VENV)/bin/ruff check .

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import gradflow
 from benchmarks import training
+from benchmarks.exploring import exploring
 from benchmarks.timing import ratios
 from gradflow.models import fc_stack, resnet, textbook_fc
 
@@ -182,6 +183,7 @@ PARTS = {
     "choices": training.choices,
     "watching": training.watching,
     "studying": training.studying,
+    "exploring": exploring,
 }
 
 

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 STEADY_DECADES = 1.0
 """A gradient that changes by less than a factor of ten from last layer to first is called steady."""
+
+WORDS = {
+    "verdict:vanishes": "vanishes toward the input: {change}",
+    "verdict:explodes": "explodes toward the input: {change}",
+    "verdict:steady": "holds steady toward the input: {change}",
+    "verdict:change": "× {factor:.3g} a layer, {decades} decades over {layers} layers",
+    "verdict:below_floor": "{count} below the dtype's floor ({floor:.1e})",
+    "verdict:nonfinite": "{count} not finite",
+    "verdict:layer": "{layers} layer",
+    "verdict:layers": "{layers} layers",
+    "verdict:between": "; ",
+    "verdict:unknown": (
+        "no verdict: too few of {layers} layers have a gradient that is finite and not zero, or these contradict the "
+        "zeros and infinities nearer the input"
+    ),
+}
+"""What verdicts say in English; they stand here because verdicts are printed where matplotlib is not loaded."""
 
 _EPS_AND_TINY = {
     "float16": (2.0**-10, 2.0**-14),
@@ -49,19 +67,20 @@ class Verdict:
     floor: float
 
     def __str__(self) -> str:
+        return self.sentence(_in_english)
+
+    def sentence(self, say: Callable[..., str]) -> str:
+        """The verdict in a language: ``say(key, **values)`` gives the words for a key of :data:`WORDS`."""
         if self.word == "unknown":
-            return (
-                f"no verdict: too few of {self.layers} layers have a gradient that is finite and not zero, "
-                "or these contradict the zeros and infinities nearer the input"
-            )
-        start = "holds steady" if self.word == "steady" else self.word
-        change = f"× {self.factor:.3g} a layer, {self.decades:+.1f} decades over {self.layers} layers"
-        text = f"{start} toward the input: {change}"
+            return say("verdict:unknown", layers=self.layers)
+        decades = f"{self.decades:+z.1f}".replace("-", "\N{MINUS SIGN}")
+        change = say("verdict:change", factor=self.factor, decades=decades, layers=self.layers)
+        parts = [say(f"verdict:{self.word}", change=change)]
         if self.below_floor:
-            text += f"; {_count(self.below_floor)} below the dtype's floor ({self.floor:.1e})"
+            parts.append(say("verdict:below_floor", count=_count(self.below_floor, say), floor=self.floor))
         if self.nonfinite:
-            text += f"; {_count(self.nonfinite)} not finite"
-        return text
+            parts.append(say("verdict:nonfinite", count=_count(self.nonfinite, say)))
+        return say("verdict:between").join(parts)
 
 
 def judge(values: np.ndarray, dtype: str = "float32") -> Verdict:
@@ -88,5 +107,9 @@ def judge(values: np.ndarray, dtype: str = "float32") -> Verdict:
     return Verdict(word, factor, decades, *counts)
 
 
-def _count(layers: int) -> str:
-    return "1 layer" if layers == 1 else f"{layers} layers"
+def _count(layers: int, say: Callable[..., str]) -> str:
+    return say("verdict:layer" if layers == 1 else "verdict:layers", layers=layers)
+
+
+def _in_english(key: str, **values: object) -> str:
+    return WORDS[key].format(**values)

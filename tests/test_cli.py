@@ -43,7 +43,14 @@ def test_without_a_command_it_shows_the_help(monkeypatch, capsys):
     [
         (["figures", "fc-flo"], ["fc-flow", "'fc-flo'"]),
         (["figures", "--format", "jpg"], ["pdf, svg, png", "'jpg'"]),
-        (["figures", "fc-flow", "--from-data", "--out", "nowhere"], ["nowhere", "gradflow figures fc-flow"]),
+        (["figures", "fc-flow", "--from-data", "--data", "nowhere"], ["nowhere", "gradflow figures fc-flow"]),
+        (["figures", "fc-flow", "--width", "84"], ["mm, cm, in or pt", "'84'"]),
+        (["figures", "fc-flow", "--width", "-84mm"], ["mm, cm, in or pt", "'-84mm'"]),
+        (["figures", "fc-flow", "--width", "treble"], ["single, double", "'treble'"]),
+        (["figures", "fc-flow", "--width", "5mm"], ["--width 5mm", "from 20 to 2000"]),
+        (["figures", "fc-flow", "--context", "slides"], ["book, notebook, lecture", "'slides'"]),
+        (["figures", "fc-flow", "--lang", "de"], ["en, zh", "'de'"]),
+        (["figures", "fc-flo", "--check"], ["fc-flow", "'fc-flo'"]),
         (["compare", "--stack", "rnn"], ["fc, conv, resnet", "'rnn'"]),
         (["compare", "--depth", "1"], ["depth=1"]),
         (["compare", "--depth", "x"], ["--depth"]),
@@ -116,7 +123,7 @@ def test_a_live_run_never_replaces_one_with_more_seeds(monkeypatch, capsys, tmp_
 
     one = BookFigure(compute, draw, lambda numbers: {}, Seeds(book=3, live=2))
     monkeypatch.setattr(figures, "CATALOGUE", {"one": one})
-    monkeypatch.setattr(figures, "gallery", lambda folder: folder / "README.md")
+    monkeypatch.setattr(figures, "gallery", lambda folder, page: folder / "README.md")
     stored = tmp_path / "data" / "one.json"
 
     def figure(*options):
@@ -147,7 +154,8 @@ def test_figures_writes_every_format_the_numbers_and_the_gallery(monkeypatch, ca
     status, out, _ = run(monkeypatch, capsys, "figures", "why-rms", "--out", tmp_path)
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert status == 0
-    assert files == {"why-rms.pdf", "why-rms.svg", "why-rms.png", "data/why-rms.json", "README.md"}
+    kinds = {f"why-rms.{kind}" for kind in ("pdf", "svg", "png", "csv", "tex")}
+    assert files == {*kinds, "data/why-rms.json", "README.md"}
     assert set(out.split()) == {str(tmp_path / name) for name in files}
     assert "One gradient, four norms" in (tmp_path / "README.md").read_text()
 

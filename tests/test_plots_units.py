@@ -249,7 +249,7 @@ def test_the_axis_of_the_quotient_is_an_asinh(ax: Axes) -> None:
     plots.part_ratio(split_of(), ax=ax)
     named = dict(zip([one.get_text() for one in ax.get_xticklabels()], ax.get_xticks(), strict=True))
     assert {key: np.sinh(at) for key, at in named.items()} == pytest.approx(
-        {"$-10^7$": -1e7, "$-10^3$": -1e3, "0": 0, "$10^3$": 1e3, "$10^7$": 1e7}, rel=1e-9
+        {"$-10^6$": -1e6, "0": 0, "$10^6$": 1e6}, rel=1e-9
     )
     assert ax.get_ylim()[0] == 0
     assert (ax.get_xlabel(), ax.get_ylabel()) == (ENGLISH["part_ratio"], ENGLISH["density"])

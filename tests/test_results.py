@@ -201,7 +201,7 @@ def test_other_endings_and_missing_files(tmp_path: Path, each_kind: dict[str, An
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "a.json")
     for name in ("a", "a.jpg", "a.json.gz", "a.csv"):
-        with pytest.raises(ValueError, match=rf"\.json, \.pdf, \.svg or \.png; got '{name}'"):
+        with pytest.raises(ValueError, match=rf"\.json, \.pdf, \.svg, \.png or \.html; got '{name}'"):
             each_kind["Trace"].save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -390,7 +390,7 @@ def test_notebook_shows_text_and_picture(kind: str, each_kind: dict[str, Any]) -
 def test_notebook_shows_at_least_the_text_of_what_has_no_picture(kind: str, each_kind: dict[str, Any]) -> None:
     bundle = each_kind[kind]._repr_mimebundle_()
     assert bundle["text/plain"] == repr(each_kind[kind])
-    assert "<pre>" in each_kind[kind].to_html()
+    assert "<pre>" in bundle["text/html"]
 
 
 def test_html_page_needs_no_network(each_kind: dict[str, Any], make_trace: Callable[..., Trace]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -9,16 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 
-from gradflow import compare, models, teaching
+import gradflow
+from gradflow import compare, models, plots, teaching
+from gradflow.plots.page import CONTEXTS
 from gradflow.teaching import Exercise, Mistake, absolute, check, factor, relative
 
 ROOT = Path(__file__).parent.parent
 EXERCISES = teaching.exercises()
 NUMBERS = [name for name, one in EXERCISES.items() if not isinstance(one.solution, bool | str | tuple)]
+LOOK = ("lines.linewidth", "legend.fontsize", "axes.titlesize")
 NONSENSE: tuple[Any, ...] = (
     "",
     "0.5?",
@@ -130,7 +135,10 @@ def test_a_notebook_is_stored_as_students_should_find_it(lesson: str) -> None:
     assert 2 <= len(checks) <= 3
     for source in sources(lesson, "code"):
         lines = [line for line in source.splitlines() if line and not line.startswith(("import ", "from "))]
-        assert len(lines) <= 14, source
+        assert len(lines) <= 12, source
+    settings = sources(lesson, "code")[0]
+    assert 'FULL = os.environ.get("GRADFLOW_FULL") == "1"' in settings
+    assert settings.endswith("torch.set_num_threads(1)  # nets this small are faster with one thread")
 
 
 def test_the_answers_of_lessons_1_and_2_by_hand() -> None:
@@ -142,6 +150,28 @@ def test_the_answers_of_lessons_1_and_2_by_hand() -> None:
     assert found["02.product"] == pytest.approx(math.log10(0.9**100))
     assert found["02.growth"] == pytest.approx(1.5**0.5)
     assert (1 - gate) ** 50 == pytest.approx(0.5)
+
+
+def test_the_answers_of_lesson_7_are_what_the_explorer_shows() -> None:
+    from gradflow.explorer import State, compute
+
+    split, half, resnet = (
+        compute(state)
+        for state in (
+            State(init="he", lam=0.9, tab="split"),
+            State(dtype="float16"),
+            State(stack="resnet", depth=56, width=8),
+        )
+    )
+    read = tuple(10 ** split.median(part)[0] for part in ("shortcut", "whole"))
+    assert EXERCISES["07.parts"].solution == pytest.approx(read, rel=1e-4)
+    assert EXERCISES["07.floor"].solution == half.verdicts["plain"].below_floor
+    assert EXERCISES["07.mode"].solution == resnet.verdicts["plain"].decades
+    exact = compute(State(dtype="float64")).values("plain")[0]
+    assert EXERCISES["07.parts"].solution[0] == pytest.approx(0.9**24)  # type: ignore[index]
+    assert EXERCISES["07.floor"].solution == (exact < np.finfo(np.float16).tiny).sum()
+    swapped = check("07.parts", EXERCISES["07.parts"].solution[::-1])  # type: ignore[index]
+    assert swapped.message == "Not yet. The order: first the shortcut part, then the whole."
 
 
 # ── the checker itself ──
@@ -238,12 +268,23 @@ def test_the_right_answer_is_computed_when_first_needed_and_once() -> None:
 # ── pictures ──
 
 
+def width_mm(picture: Any) -> float:
+    """Width of the SVG that a notebook gets."""
+    encoded = re.search(r"data:image/svg\+xml;base64,([^\"]+)", picture._repr_mimebundle_()["text/html"])
+    assert encoded
+    points = re.search(r'<svg[^>]* width="([\d.]+)pt"', base64.b64decode(encoded[1]).decode())
+    assert points
+    return float(points[1]) / 72 * 25.4
+
+
 def test_a_recorded_figure_shows_its_picture_and_caption() -> None:
     recorded = teaching.Recorded("lambda-training", ROOT / "figures")
     shown = recorded._repr_mimebundle_()
     assert shown["text/plain"] == repr(recorded)
     assert "ResNet-56" in shown["text/html"]
-    assert "data:image/svg+xml;base64," in shown["text/html"]
+    assert width_mm(recorded) == pytest.approx(plots.DOUBLE_MM * CONTEXTS["notebook"].width, abs=0.1)
+    with plots.style("lecture"):
+        assert width_mm(recorded) == pytest.approx(plots.DOUBLE_MM * CONTEXTS["lecture"].width, abs=0.1)
 
 
 def test_a_recorded_figure_that_is_not_there(tmp_path: Path) -> None:
@@ -257,7 +298,7 @@ def test_side_by_side_draws_each_result_with_one_legend() -> None:
     five = compare(models.textbook_fc, models.textbook_fc)
     shown = teaching.SideBySide({"left": five, "right": five})
     left, right = shown.draw().axes
-    assert (left.get_title(), right.get_title()) == ("left", "right")
+    assert [ax.get_title(loc="left") for ax in (left, right)] == ["left", "right"]
     assert left.get_legend() is None
     assert right.get_legend() is None
     assert repr(shown).splitlines()[0].startswith("left, plain vanishes")
@@ -265,3 +306,56 @@ def test_side_by_side_draws_each_result_with_one_legend() -> None:
     for wrong in ({}, dict.fromkeys("abcd", five)):
         with pytest.raises(ValueError, match="one to three results"):
             teaching.SideBySide(wrong)
+
+
+def test_side_by_side_repeats_no_titles_as_words() -> None:
+    losses = gradflow.split(models.fc_stack(6, 8, shortcut=1.0))
+    shown = teaching.SideBySide({"left": losses})._repr_mimebundle_()
+    assert shown["text/html"].startswith('<img alt="left" ')
+    assert "<p" not in shown["text/html"]
+
+
+def test_a_sheet_has_the_look_of_a_notebook_whatever_the_user_has_set() -> None:
+    with mpl.rc_context({"lines.linewidth": 9, "legend.fontsize": 30, "axes.titlesize": 30}):
+        sheet = teaching.Sheet(2, titles=("a", "b"))
+        sheet.lines(sheet.axes[0], {"one": np.arange(30.0), "two": np.ones(30)}, (1, 0), xlabel="x", ylabel="y")
+        sheet.lines(sheet.axes[1], {"one": np.ones(3)}, yscale="log", xlabel="x", ylabel="z")
+        sheet.legend()
+    scale = CONTEXTS["notebook"].type
+    with plots.style("book"):
+        linewidth, legend, title = (mpl.rcParams[name] for name in LOOK)
+    one, two = sheet.axes[0].lines
+    assert one.get_linewidth() == pytest.approx(scale * linewidth)
+    assert (one.get_color(), two.get_color()) == (plots.look_of(1).color, plots.look_of(0).color)
+    (words,) = sheet.figure.legends
+    assert [text.get_text() for text in words.get_texts()] == ["one", "two"]
+    assert words.get_texts()[0].get_fontsize() == pytest.approx(scale * legend)
+    (shown,) = (text for text in sheet.axes[1].get_children() if getattr(text, "get_text", str)() == "b")
+    assert shown.get_fontsize() == pytest.approx(scale * title)
+    assert repr(sheet) == "a: y against x; b: z against x"
+    assert sheet._repr_mimebundle_()["text/html"].startswith('<img alt="a: y against x; b: z against x" ')
+    assert width_mm(sheet) == pytest.approx(plots.DOUBLE_MM * CONTEXTS["notebook"].width, abs=0.1)
+
+
+def test_a_sheet_of_one_axis_names_it_once() -> None:
+    sheet = teaching.Sheet(2, sharey=True)
+    for ax in sheet.axes:
+        sheet.lines(ax, {"one": np.arange(3.0)}, ylabel="error", xlabel="epoch")
+    assert [ax.get_ylabel() for ax in sheet.draw().axes] == ["error", ""]
+    assert repr(sheet) == "error against epoch; error against epoch"
+    assert sheet._repr_mimebundle_() == sheet._repr_mimebundle_(), "showing it again changes nothing"
+
+
+def test_a_sheet_of_a_lecture_has_large_type() -> None:
+    with plots.style("lecture"):
+        sheet = teaching.Sheet()
+    assert sheet.figure.page.context == "lecture"
+    assert teaching.Sheet().figure.page.context == "notebook"
+
+
+def test_a_sheet_says_what_is_wrong() -> None:
+    for wrong in (0, 4):
+        with pytest.raises(ValueError, match=f"one to three.*got {wrong}"):
+            teaching.Sheet(wrong)
+    with pytest.raises(ValueError, match="a title for each of 2 panels, got 1"):
+        teaching.Sheet(2, titles=("alone",))

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradflow.verdicts import STEADY_DECADES, judge, smallest_normal, smallest_subnormal
+from gradflow.verdicts import STEADY_DECADES, WORDS, judge, smallest_normal, smallest_subnormal
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 norms = st.lists(st.floats(0, math.inf, exclude_min=True, exclude_max=True), min_size=2, max_size=12)
@@ -49,6 +49,36 @@ def test_zeros_at_the_input_mean_vanishing() -> None:
     assert verdict.decades == pytest.approx(-2)
     assert verdict.below_floor == 2
     assert "2 layers below the dtype's floor" in str(verdict)
+
+
+def test_a_sentence_has_a_true_minus_sign_and_no_minus_zero() -> None:
+    assert (
+        str(judge(np.array([1e-3, 1e-2, 1e-1, 1])))
+        == "vanishes toward the input: × 0.1 a layer, −3.0 decades over 4 layers"
+    )
+    assert "+3.0 decades" in str(judge(np.array([1, 1e-1, 1e-2, 1e-3])))
+    assert "+0.0 decades" in str(judge(np.array([0.999, 1.0])))
+
+
+def test_a_sentence_can_be_said_in_other_words() -> None:
+    """Each part is asked for by its key, with what it needs."""
+    asked: dict[str, dict[str, object]] = {}
+
+    def say(key: str, **values: object) -> str:
+        assert key in WORDS
+        asked[key] = values
+        return f"<{key}>"
+
+    verdict = judge(np.array([math.nan, 0.0, 1e-3, 1e-2]))
+    assert (
+        verdict.sentence(say)
+        == "<verdict:vanishes><verdict:between><verdict:below_floor><verdict:between><verdict:nonfinite>"
+    )
+    assert asked["verdict:vanishes"] == {"change": "<verdict:change>"}
+    assert asked["verdict:change"] == {"factor": pytest.approx(0.1), "decades": "−1.0", "layers": 4}
+    assert asked["verdict:below_floor"] == {"count": "<verdict:layer>", "floor": 2.0**-126}
+    assert judge(np.array([1.0])).sentence(say) == "<verdict:unknown>"
+    assert asked["verdict:unknown"] == {"layers": 1}
 
 
 def test_infinities_at_the_input_mean_exploding() -> None:

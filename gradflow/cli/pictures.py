@@ -4,45 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
 
 import gradflow
-from gradflow.cli.console import check, check_counts, show
+from gradflow.cli.console import check as check_known
+from gradflow.cli.console import check_counts, show
+from gradflow.cli.pages import WIDTH, page_of
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gradflow.results import Result
 
+_OUT = "Folder for all files, numbers in its data/; by default figures, for another page one inside, as figures/84mm."
+_DATA = "Folder with the numbers to draw; by default OUT/data, else the recorded ones in figures/data."
+_CHECK = (
+    "Write nothing; say which figures are not what their numbers give. With --full compute the numbers anew, too. "
+    "Exit status 1 where something does not match."
+)
+
 
 def figures(
     names: Annotated[list[str] | None, typer.Argument(help="Figures to draw; all of them by default.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for pictures; numbers go to its data/ folder.")] = Path("figures"),
-    formats: Annotated[str, typer.Option("--format", help="Comma-separated: pdf, svg, png.")] = "pdf,svg,png",
-    from_data: Annotated[bool, typer.Option("--from-data", help="Redraw from OUT/data without computing.")] = False,
+    out: Annotated[Path | None, typer.Option(help=_OUT, show_default=False)] = None,
+    formats: Annotated[str, typer.Option("--format", help="Comma-separated: pdf, svg, png, pgf.")] = "pdf,svg,png",
+    width: Annotated[str | None, typer.Option(help=WIDTH, show_default=False)] = None,
+    context: Annotated[str, typer.Option(help="Size of the type: book, notebook (a screen) or lecture.")] = "book",
+    grey: Annotated[bool, typer.Option("--grey", help="Without colour.")] = False,
+    lang: Annotated[str, typer.Option(help="Language of labels and captions: en or zh.")] = "en",
+    from_data: Annotated[bool, typer.Option("--from-data", help="Redraw from numbers without computing.")] = False,
+    data: Annotated[Path | None, typer.Option(help=_DATA, show_default=False)] = None,
     full: Annotated[bool, typer.Option("--full", help="Train with all the seeds of the book, not with a few.")] = False,
+    check: Annotated[bool, typer.Option("--check", help=_CHECK)] = False,
 ) -> None:
-    """Compute and draw the book figures.
+    """Compute and draw the book figures: pictures, the numbers as .csv and .json, and a .tex to put into a book.
 
-    Those of trainings that take hours are drawn from OUT/data; only by name and with --full are they trained anew.
+    Those of trainings that take hours are drawn from recorded numbers; only by name and with --full are they trained
+    anew. For an article of two columns, in grey, from the recorded numbers: gradflow figures fc-flow --from-data
+    --width single --grey --out mine.
     """
     from gradflow import figures as book
+    from gradflow.figures.exporting import folder_for
+    from gradflow.plots.look import KINDS_OF_FILE
 
-    wanted = names or [name for name in book.CATALOGUE if book.is_at_hand(name, out)]
-    kinds = tuple(kind.strip() for kind in formats.split(","))
-    check("figure", wanted, book.CATALOGUE)
-    check("format", kinds, book.FORMATS)
+    page = page_of(width, context, grey, lang)
+    kinds = tuple(dict.fromkeys(kind.strip() for kind in formats.split(",")))
+    check_known("figure", names or [], book.CATALOGUE)
+    check_known("format", kinds, KINDS_OF_FILE)
+    folder = out or folder_for(page)
+    if check:
+        _check_figures(names or list(book.CATALOGUE), folder, kinds, full=full, page=page, data=data)
+        return
     written: list[Path] = []
-    with tqdm(wanted, unit="figure", dynamic_ncols=True) as bar:
+    at_hand = [name for name in book.CATALOGUE if book.is_at_hand(name, folder, data)]
+    with tqdm(names or at_hand, unit="figure", dynamic_ncols=True) as bar:
         for name in bar:
             drawn = from_data or (not names and book.CATALOGUE[name].recorded is not None)
             bar.set_description(f"{'drawing' if drawn else 'computing'} {name}")
-            written += book.make(name, out, kinds, from_data=drawn, full=full)
-    written.append(book.gallery(out))
+            source = data or (None if out else _standard_data(name, folder))
+            written += book.make(name, folder, kinds, from_data=drawn, full=full, page=page, data=source)
+    written.append(book.gallery(folder, page))
     show("\n".join(str(path) for path in written))
+
+
+def _standard_data(name: str, folder: Path) -> Path | None:
+    """The numbers of the standard figures, where the folder is one for another page beside them."""
+    standard = Path("figures", "data")
+    return standard if folder.parent == Path("figures") and (standard / f"{name}.json").exists() else None
+
+
+def _check_figures(names: list[str], folder: Path, kinds: tuple[str, ...], *, full: bool, **options: Any) -> None:
+    from gradflow import figures as book
+
+    wrong: list[str] = []
+    with tqdm(names, unit="figure", dynamic_ncols=True, desc="checking") as bar:
+        for name in bar:
+            found = book.check(name, folder, kinds, full=full, **options)
+            wrong += [f"{name}: {'; '.join(found)}"] if found else []
+    skipped = [name for name in names if full and book.CATALOGUE[name].recorded]
+    if not wrong:
+        many = "the figure matches" if len(names) == 1 else f"all {len(names)} figures match"
+        show(f"{many}; not computed anew, as it takes hours: {', '.join(skipped)}" if skipped else many)
+        return
+    show("\n".join(wrong))
+    raise typer.Exit(1)
 
 
 Stack = Annotated[str, typer.Option(help="fc, conv or resnet (6n+2 layers, BatchNorm).")]
@@ -53,7 +101,7 @@ Activation = Annotated[str, typer.Option(help="relu, tanh, sigmoid, gelu or line
 BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="BatchNorm before each activation (fc and conv).")]
 Shortcut = Annotated[str, typer.Option(help="λ, or a kind such as conv1x1 or exclusive-gate (He16 Table 1).")]
 Seeds = Annotated[int, typer.Option(help="How many times to draw weights and batch.")]
-Out = Annotated[Path, typer.Option(help="Picture (.pdf, .svg, .png) or numbers (.json) to write.")]
+Out = Annotated[Path, typer.Option(help="Picture (.pdf, .svg, .png), page (.html) or numbers (.json) to write.")]
 
 
 def compare(
@@ -132,11 +180,11 @@ def lesion(
 
 
 def _check_request(out: Path, **counts: int) -> None:
-    from gradflow.results import PICTURES
+    from gradflow.results import ENDINGS
 
     check_counts(**counts)
-    if out.suffix not in (*PICTURES, ".json"):
-        raise ValueError(f"--out must end in .pdf, .svg, .png or .json; got {out.name!r}")
+    if out.suffix not in ENDINGS:
+        raise ValueError(f"--out must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}; got {out.name!r}")
 
 
 def _answer(result: Result, out: Path) -> None:
@@ -158,7 +206,7 @@ def _builder(
     """For a shortcut (None: none), a function that builds the network."""
     from gradflow.models import conv_stack, fc_stack, resnet
 
-    check("--stack", [stack], ("fc", "conv", "resnet"))
+    check_known("--stack", [stack], ("fc", "conv", "resnet"))
     if stack == "resnet":
         if activation != "relu" or norm:
             raise ValueError("a resnet always has ReLU and BatchNorm; leave out --activation and --batch-norm")

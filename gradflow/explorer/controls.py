@@ -6,7 +6,7 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
-from gradflow.explorer.numbers import LAST_STEP, TRACE_EVERY
+from gradflow.explorer.replays import LAST_STEP, TRACE_EVERY
 from gradflow.explorer.states import CHOICES, State, typed
 from gradflow.explorer.words import choice_word, word
 from gradflow.models import INITS

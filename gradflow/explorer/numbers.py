@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,15 +9,12 @@ import torch
 from torch import nn
 
 import gradflow
-from gradflow import data, models, recipes
+from gradflow import models
+from gradflow.explorer.replays import RECIPE, TRACE_EVERY, Tell, train_both
 from gradflow.explorer.states import State
 from gradflow.results import Result
+from gradflow.seeding import threads
 
-RECIPE = replace(recipes.lecture_digits, max_steps=90)
-"""The replayed training: short, so that nobody waits long for it."""
-TRACE_EVERY = 3
-LAST_STEP = 87
-"""The last step whose gradients are recorded."""
 _BUILDERS = {"fc": "fc_stack", "conv": "conv_stack", "resnet": "resnet"}
 _FOR_DIGITS: dict[str, dict[str, Any]] = {
     "fc": {"in_features": 64, "out_features": 10},
@@ -29,28 +25,30 @@ _MEASURES = {"flow": "compare", "split": "split", "paths": "path_spectrum"}
 _USUAL = {"activation": "relu", "init": "default", "norm": False}
 
 
-def compute(state: State) -> Result:
+def compute(state: State, *, tell: Tell | None = None) -> Result:
     """The numbers of a state: a Comparison ("flow"), GradientSplit, PathSpectrum or, for "replay", a Study of two nets.
 
-    Raises what :func:`gradflow.compare`, :func:`gradflow.split`, :func:`gradflow.path_spectrum` and
-    :func:`gradflow.study` raise, for example FloatingPointError for a training that diverges.
+    They are computed in one thread: on nets of this size two wait for each other, and for the notebook's other
+    programs, longer than they compute. ``tell`` hears of each step of a training: kind of net, steps taken, and of
+    how many.
+
+    Raises what :func:`gradflow.compare`, :func:`gradflow.split` and :func:`gradflow.path_spectrum` raise, and
+    FloatingPointError for a training of which not one step is finite; one that diverges later is among the failures of
+    the Study, and its history ends there.
     """
+    with threads(1):
+        return _computed(state, tell)
+
+
+def _computed(state: State, tell: Tell | None) -> Result:
     name, sizes, options = _network(state)
     build, shortcut = getattr(models, name), _shortcut(state)
     if state.tab == "replay":
 
-        def built(kind: str, depth: int) -> nn.Module:
-            return build(depth, *sizes[1:], shortcut=None if kind == "plain" else shortcut, **options)
+        def built(kind: str) -> nn.Module:
+            return build(*sizes, shortcut=None if kind == "plain" else shortcut, **options)
 
-        return gradflow.study(
-            built,
-            {"kind": ("plain", "residual"), "depth": (state.depth,), "seed": (state.seed,)},
-            data.digits(flat=state.stack == "fc"),
-            replace(RECIPE, batch=state.batch),
-            trace_every=TRACE_EVERY,
-            quantities="output_grad",
-            progress=False,
-        )
+        return train_both(built, state, tell=tell)
     net = partial(build, *sizes, **options)
     nets = [partial(net, shortcut=shortcut)]
     if state.tab == "flow":
@@ -62,7 +60,10 @@ def compute(state: State) -> Result:
 
 
 def code(state: State) -> str:
-    """Python code whose last name, ``result``, equals ``compute(state)``."""
+    """Python code whose last name, ``result``, equals ``compute(state)``.
+
+    With more than one torch thread other last bits may follow. For a training that diverges the code raises its error.
+    """
     name, sizes, options = _network(state)
     given = "".join(f", {key}={_literal(value)}" for key, value in options.items())
     if state.tab == "replay":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -12,8 +13,9 @@ from html import escape
 from typing import Any
 
 from gradflow.explorer.controls import Controls, load_widgets
+from gradflow.explorer.keyboard import completed
 from gradflow.explorer.numbers import code, compute
-from gradflow.explorer.pictures import Screen, save, summary
+from gradflow.explorer.pictures import SCREEN_PX, Screen, save, summary
 from gradflow.explorer.redrawing import TURNS, Latest
 from gradflow.explorer.states import State, problems, unused
 from gradflow.explorer.words import choice_word, word
@@ -21,8 +23,10 @@ from gradflow.results import Result
 
 _KEPT = 16
 """Results that are remembered, so that going back shows them at once."""
+_NOTHING = "R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+"""A transparent pixel, base64."""
 _PATIENCE = 0.25
-"""Seconds until a redraw says that it is under way."""
+"""Seconds until a redraw says that it is under way, and between two words on how far a training is."""
 
 
 def explore(**settings: Any) -> Explorer:
@@ -40,13 +44,14 @@ def explore(**settings: Any) -> Explorer:
 class Explorer:
     """What :func:`explore` gives: the controls by name, and the last good picture with its ``state`` and ``result``.
 
-    A change redraws in a thread of its own, and the newest one wins; while a cell runs it waits.
+    ``png`` is the picture as a file; it is empty and ``result`` None until the training of a first replay is over. A
+    change redraws in a thread of its own, and the newest one wins; while a cell runs it waits.
     """
 
     def __init__(self, widgets: Any, state: State) -> None:
         self._w = widgets
         self.controls = Controls(widgets, state)
-        self.image = widgets.Image(format="png", layout={"width": "100%", "max_width": "890px"})
+        self.image = widgets.HTML(layout={"width": "100%", "max_width": f"{SCREEN_PX[0]}px"})
         self.caption = widgets.HTML()
         self.status = widgets.HTML()
         self.numbers = widgets.HTML()
@@ -55,19 +60,30 @@ class Explorer:
         self._clipboard = widgets.Output()
         self.state = state
         self.result: Result | None = None
+        self.png = b""
         self._screen = Screen()
         self._known: OrderedDict[State, Result] = OrderedDict()
         self._latest: Latest[State] = Latest(self._redraw)
         self._quiet = False
         self.controls.tell({}, state.unused)
         TURNS.follow(_shell())
-        self._redraw(state)
+        if state.tab == "replay":  # nobody should have to wait for a training before anything can be changed
+            self._show(b"", word("coming", picture=_caption(state)))
+            self._say(word("training"))
+            self._latest.ask(state)
+        else:
+            self._redraw(state)
         for name, widget in self.controls.widgets.items():
             widget.observe(lambda change, name=name: self._changed(name), "value")
         self.widget = self._arranged()
+        completed(widgets, self.widget)
+
+    def __repr__(self) -> str:
+        sentences = summary(self.state, self.result) if self.result is not None else []
+        return word("text", picture=_caption(self.state), sentences="\n".join(sentences))
 
     def _repr_mimebundle_(self, **keywords: Any) -> Any:
-        return self.widget._repr_mimebundle_(**keywords)
+        return {**self.widget._repr_mimebundle_(**keywords), "text/plain": repr(self)}
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether the picture is up to date, at most ``timeout`` seconds from now. (Redraws wait while a cell runs.)"""
@@ -103,7 +119,7 @@ class Explorer:
         timer = threading.Timer(_PATIENCE, self._say, (slow,))
         timer.start()
         try:
-            result = self._numbers(state)
+            result = self._numbers(state, started)
             picture = self._screen.png(state, result)
         except Exception as error:  # whatever a network does: the reader gets a sentence
             result, told = None, [word("failed", error=str(error).strip().rstrip("."))]
@@ -111,19 +127,44 @@ class Explorer:
             timer.cancel()
             timer.join()
         if result is not None:
-            self.state, self.result, self.image.value = state, result, picture
-            told = [*summary(state, result), word("done", seconds=time.perf_counter() - started)]
+            self.state, self.result = state, result
+            told = summary(state, result)
+            self._show(picture, word("described", picture=_caption(state), sentences=". ".join(told)))
+            told.append(word("done", seconds=time.perf_counter() - started))
             self.numbers.value = f'<pre style="line-height:1.25">{escape(repr(result))}</pre>'
             self.caption.value = f"<b>{escape(_caption(state))}</b>"
         self._say(*told)
 
-    def _numbers(self, state: State) -> Result:
+    def _numbers(self, state: State, started: float) -> Result:
+        due = started + _PATIENCE
+
+        def tell(kind: str, step: int, total: int) -> None:
+            nonlocal due
+            if time.perf_counter() > due:
+                due = time.perf_counter() + _PATIENCE
+                self._say(word("at_training_step", kind=kind, step=step, total=total))
+
         key = state.essential
         if key not in self._known:
-            self._known[key] = compute(state)
+            self._known[key] = compute(state, tell=tell)
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return self._known[key]
+
+    def _show(self, png: bytes, sentence: str) -> None:
+        """Show a picture, or room for one, with a sentence for those who cannot see it.
+
+        The sizes keep the room, and with "sync" the browser shows the new picture in the very frame in which the old
+        one goes, so nothing flickers.
+        """
+        width, height = SCREEN_PX
+        source = base64.b64encode(png).decode() if png else _NOTHING
+        kind = "png" if png else "gif"
+        self.png = png
+        self.image.value = (
+            f'<img src="data:image/{kind};base64,{source}" alt="{escape(sentence)}" width="{width}" height="{height}" '
+            'decoding="sync" style="display:block;width:100%;height:auto">'
+        )
 
     def _say(self, *lines: str) -> None:
         self.status.value = (
@@ -142,13 +183,13 @@ class Explorer:
         self.saved.value = word("copied")
 
     def _save(self, _: Any = None) -> None:
-        if self.result is None:
-            return
         try:
+            if self.result is None:
+                raise ValueError(word("no_picture"))
             with TURNS.cell():
                 paths = save(self.state, self.result, self.name.value)
         except Exception as error:  # ipywidgets would swallow it
-            self.saved.value = f'<span role="alert">{escape(word("not_saved", error=error))}</span>'
+            self.saved.value = f'<span role="alert">{escape(word("not_saved", error=_reason(error)))}</span>'
         else:
             names = ", ".join(path.name for path in paths)
             self.saved.value = escape(word("saved", names=names, folder=paths[0].parent))
@@ -180,6 +221,13 @@ class Explorer:
             layout={"flex": "1 1 500px"},
         )
         return w.HBox([self.controls.box(), picture], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, for those from the disk without number and quotes."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return word("disk", reason=error.strerror[0].lower() + error.strerror[1:], path=error.filename)
+    return str(error)
 
 
 def _caption(state: State) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -26,19 +27,20 @@ class Latest(Generic[T]):
     """Does the newest thing asked for, in a thread that lives while there is something to do.
 
     What is asked for while the work goes on replaces what was waiting. ``work`` is called with it, one at a time for
-    all instances; the forward pass of any module inside is where it can be stopped.
+    all instances, of which the one asked last goes first; the forward pass of any module inside is where it can be
+    stopped.
     """
 
     def __init__(self, work: Callable[[T], None]) -> None:
         self._work = work
         self._state = threading.Condition()
-        self._waiting: list[T] = []  # none or one
+        self._waiting: list[tuple[int, T]] = []  # none or one, with its place among the wishes of all instances
         self._busy = False
 
     def ask(self, wish: T) -> None:
         """Work on this next, and on nothing that was asked for before."""
         with self._state:
-            self._waiting[:] = [wish]
+            self._waiting[:] = [(next(_ASKED), wish)]
             if not self._busy:
                 self._busy = True
                 threading.Thread(target=self._run, name="gradflow explorer", daemon=True).start()
@@ -49,18 +51,22 @@ class Latest(Generic[T]):
             return self._state.wait_for(lambda: not self._busy, timeout)
 
     def _run(self) -> None:
-        while (wish := self._next()) is not None:
+        while (asked := self._next()) is not None:
+            number, wish = asked
             try:
-                with TURNS.redraw(), _stoppable(self._is_overtaken(time.monotonic())):
-                    self._work(wish)
+                with TURNS.redraw(number):
+                    if self._waiting:  # a newer one came while this waited for its turn
+                        continue
+                    with _stoppable(self._is_overtaken(number, time.monotonic())):
+                        self._work(wish)
             except Overtaken:
                 with self._state:
-                    # A cell stopped it: it is still wanted unless something newer is.
-                    self._waiting[:] = self._waiting or [wish]
+                    # A cell or another explorer stopped it: it is still wanted unless something newer is.
+                    self._waiting[:] = self._waiting or [asked]
             except Exception as error:
                 _log.error("the explorer could not redraw", exc_info=error)
 
-    def _next(self) -> T | None:
+    def _next(self) -> tuple[int, T] | None:
         with self._state:
             if self._waiting:
                 return self._waiting.pop()
@@ -68,8 +74,12 @@ class Latest(Generic[T]):
             self._state.notify_all()
             return None
 
-    def _is_overtaken(self, started: float) -> Callable[[], bool]:
-        return lambda: TURNS.cell_waits or bool(self._waiting and time.monotonic() - started > GRACE)
+    def _is_overtaken(self, number: int, started: float) -> Callable[[], bool]:
+        def look() -> bool:
+            newer = bool(self._waiting) or TURNS.newer_waits(number)
+            return TURNS.cell_waits or (newer and time.monotonic() - started > GRACE)
+
+        return look
 
 
 @contextmanager
@@ -96,17 +106,29 @@ class Turns:
         self._taken = False
         self._cells = 0  # a cell may run another
         self._cells_waiting = 0
+        self._redraws_waiting: set[int] = set()
 
     @property
     def cell_waits(self) -> bool:
         """Whether a cell is to run as soon as the redraw ends."""
         return self._cells_waiting > 0
 
-    @contextmanager
-    def redraw(self) -> Iterator[None]:
-        """The turn of a redraw: not while a cell runs or is about to."""
+    def newer_waits(self, number: int) -> bool:
+        """Whether a redraw is to run that was asked for later than this one."""
         with self._state:
-            self._state.wait_for(lambda: not self._taken and not self._cells_waiting)
+            return max(self._redraws_waiting, default=number) > number
+
+    @contextmanager
+    def redraw(self, number: int) -> Iterator[None]:
+        """The turn of a redraw: not while a cell runs or is about to, and the one with the greatest number first."""
+        with self._state:
+            self._redraws_waiting.add(number)
+            try:
+                self._state.wait_for(
+                    lambda: not self._taken and not self._cells_waiting and number == max(self._redraws_waiting)
+                )
+            finally:
+                self._redraws_waiting.remove(number)
             self._taken = True
         try:
             yield
@@ -161,3 +183,4 @@ class Turns:
 
 TURNS = Turns()
 """Those of this process."""
+_ASKED = itertools.count()

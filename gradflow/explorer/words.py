@@ -33,6 +33,9 @@ ENGLISH: dict[str, str] = {
     "step": "Step",
     "step?": "Optimiser step of the recorded training; arrow keys move it",
     "play": "Play the training",
+    "stop": "Stop, back to the first step",
+    "repeat": "Play again and again",
+    "code_text": "Code of this picture",
     "name": "File name",
     "name?": "Name of the saved files, without ending; a folder may stand in front",
     "save": "Save figure",
@@ -55,9 +58,12 @@ ENGLISH: dict[str, str] = {
     "choice": "{label} must be one of {choices}; got {value}",
     "norm_of_one": "BatchNorm of an FC net in train mode needs at least two samples; got batch=1",
     "no_name": "type a file name first",
+    "disk": "{reason}: {path}",
+    "no_picture": "there is no picture yet; wait until it is there",
     # status
     "computing": "computing…",
     "training": "training both nets on the digits…",
+    "at_training_step": "training both nets on the digits… {kind} net, step {step} of {total}",
     "done": "done in {seconds:.2f} s",
     "failed": "{error}; the picture is the last one that worked",
     "saved": "saved {names} in {folder}",
@@ -65,11 +71,18 @@ ENGLISH: dict[str, str] = {
     "copied": "the code is below, and on the clipboard if the browser allows it",
     # pictures
     "picture": "{tab} of {title}",
+    "coming": "{picture}: the picture is not there yet",
+    "described": "{picture}. {sentences}",
     "title": "{stack}, depth {depth}, width {width}",
     "unit_0": "at unit 0, relative to the output: shortcut part {shortcut}, residual part {residual}, whole {whole}",
     "lengths": "95 % of the gradient at unit 0 comes from paths through {low} to {high} of the {units} branches",
     "at_step": "step {step} of {last}",
     "ends": "{kind}: training error {error:.1f} % after {steps} steps",
+    "stopped": "{kind}: {reason}",
+    "verdict": "{kind}: {verdict}",
+    "verdict_then": "{kind}, still at step {step}: {verdict}",
+    # where there is no notebook
+    "text": "{picture}\n{sentences}\nThe controls show in a notebook (JupyterLab), as the last line of a cell.",
 }
 
 

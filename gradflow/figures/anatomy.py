@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradflow import plots
-from gradflow.figures.book import BookFigure, Seeds
+from gradflow.figures.book import BookFigure, Seeds, mode_and_dtype
 from gradflow.figures.training import digits_net, digits_study
 from gradflow.plots.labels import text
 from gradflow.results import Panels, Study, Table
@@ -85,8 +85,7 @@ def _frozen(depth: int, kind: str, x: Tensor) -> nn.Module:
 
 
 def _draw_anatomy(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 112)
-    axes = figure.subplots(2, 3).ravel()
+    figure, axes = plots.panel_grid(6, row_mm=56)
     training: Study = numbers["training"]
     deep = training.subset(depth=max(DEPTHS))
     plots.error_curves(training, "train_error", ax=axes[0])
@@ -105,9 +104,9 @@ def _draw_anatomy(numbers: Panels) -> Figure:
     for ax in axes[1:3]:
         ax.set_xlabel(text("relative_depth_short"))
     for ax in axes[4:]:
-        ax.legend(loc="upper right" if ax is axes[5] else "lower right")
+        ax.legend(loc="upper right" if ax is axes[5] else "lower right", handlelength=2, handletextpad=0.5)
     plots.shared_legend(figure, [axes[0]])
-    return figure
+    return plots.fitted(figure)
 
 
 def _anatomy_facts(numbers: Panels) -> dict[str, object]:
@@ -120,6 +119,7 @@ def _anatomy_facts(numbers: Panels) -> dict[str, object]:
         "batch": history.provenance["batch"],
         "correlated": _CORRELATED,
         "extra": _EXTRA,
+        **mode_and_dtype(history.provenance),
     }
     table: Table = numbers["correlation"]
     for kind in plots.KINDS:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradflow.plots.labels import named, text
 from gradflow.results import Result
 
 if TYPE_CHECKING:
@@ -17,6 +18,13 @@ class Seeds(NamedTuple):
 
     book: int
     live: int
+
+
+def mode_and_dtype(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """In which mode and dtype the networks of a result were run, in the words of the page."""
+    if not {"mode", "dtype"} <= provenance.keys():
+        return dict.fromkeys(("mode", "dtype"), text("not_recorded"))
+    return {"mode": named("mode", provenance["mode"]), "dtype": provenance["dtype"]}
 
 
 @dataclass(frozen=True)

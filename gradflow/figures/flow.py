@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradflow import plots, theory
-from gradflow.figures.book import BookFigure
-from gradflow.plots.labels import text
+from gradflow.figures.book import BookFigure, mode_and_dtype
+from gradflow.plots.labels import named, text, verdict
 from gradflow.results import Comparison, Panels, Table
 
 if TYPE_CHECKING:
@@ -32,31 +32,26 @@ def _fc_flow() -> Panels:
 
 def _draw_flow(numbers: Panels, titles: Mapping[str, str]) -> Figure:
     """Panels of gradient flow side by side, one legend for all."""
-    figure = plots.new_figure(plots.DOUBLE_MM, 62)
-    axes = figure.subplots(1, len(titles))
+    figure, axes = plots.panel_grid(len(titles))
     for ax, (panel, title) in zip(axes, titles.items(), strict=True):
         plots.gradient_flow(numbers[panel], ax=ax)
         ax.set_title(title)
-        ax.get_legend().remove()
-        if ax is not axes[0]:
-            ax.set_ylabel("")
     plots.shared_legend(figure, axes)
-    return figure
+    return plots.fitted(figure)
 
 
 def _flow_facts(comparison: Comparison) -> dict[str, object]:
     """Words and numbers about one panel of gradient flow."""
     verdicts = comparison.verdicts
     return {
-        "plain": str(verdicts["plain"]),
-        "residual": str(verdicts["residual"]),
+        "plain": verdict(verdicts["plain"]),
+        "residual": verdict(verdicts["residual"]),
         "plain_factor": verdicts["plain"].factor,
         "first_gain": next(iter(comparison.ratio["residual"].values())),
         "batch": comparison.provenance["batch"],
         "repeats": comparison.repeats,
-        "dtype": comparison.provenance["dtype"],
-        "mode": comparison.provenance["mode"],
-        "loss": comparison.provenance["loss"],
+        "loss": named("loss", comparison.provenance["loss"]),
+        **mode_and_dtype(comparison.provenance),
     }
 
 
@@ -107,18 +102,19 @@ def _why_rms() -> Panels:
 
 
 def _draw_why_rms(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 74)
-    (left, right), (below_left, below_right) = figure.subplots(2, 2, height_ratios=(3, 1), sharex=True)
-    for model, ax, below in (("plain", left, below_left), ("residual", right, below_right)):
+    columns = plots.page_columns(2)
+    rows = 2 // columns
+    figure = plots.new_figure(plots.DOUBLE_MM, 74 * rows)
+    axes = figure.subplots(2 * rows, columns, height_ratios=(3, 1) * rows, sharex=True, squeeze=False)
+    pairs = zip(axes[::2].ravel(), axes[1::2].ravel(), strict=True)
+    for model, (ax, below) in zip(("plain", "residual"), pairs, strict=True):
         traces = {norm: comparison.traces[model] for norm, comparison in numbers.parts.items()}
         plots.relative_norms(traces, "weight_grad", ax=ax)
         ax.set(title=f"{text(model)}-20", xlabel="")
         trace = traces["rms"]
         plots.element_steps(trace.sizes[trace.body, 0], ax=below)
-    right.set_ylabel("")
-    below_right.set_ylabel("")
-    plots.shared_legend(figure, [left])
-    return figure
+    plots.shared_legend(figure, [axes[0, 0]])
+    return plots.fitted(figure)
 
 
 def _why_rms_facts(numbers: Panels) -> dict[str, object]:
@@ -136,6 +132,8 @@ def _why_rms_facts(numbers: Panels) -> dict[str, object]:
         "understated": ratios["rms"] / ratios["l2"],
         "batch": numbers["rms"].provenance["batch"],
         "repeats": numbers["rms"].repeats,
+        "loss": named("loss", numbers["rms"].provenance["loss"]),
+        **mode_and_dtype(numbers["rms"].provenance),
     }
 
 
@@ -175,21 +173,23 @@ def _layer_factor(activation: str, init: str, seed: int) -> float:
 
 
 def _draw_init_theory(numbers: Table) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 92)
-    plots.layer_factors(numbers, ax=figure.subplots())
-    return figure
+    figure, (ax,) = plots.panel_grid(1, row_mm=92)
+    plots.layer_factors(numbers, ax=ax)
+    plots.shared_legend(figure, [ax])
+    return plots.fitted(figure)
 
 
 def _init_theory_facts(numbers: Table) -> dict[str, object]:
     apart = np.abs(numbers["measured"] / numbers["predicted"] - 1)
     worst = int(np.argmax(apart))
+    choices = {key: named(key, numbers[key][worst]) for key in ("activation", "init")}
     return {
         "depth": _DEPTH,
         "width": _WIDTH,
         "seeds": _THEORY_SEEDS,
         "middle": 100 * float(np.median(apart)),
         "largest": 100 * float(apart[worst]),
-        "where": f"{numbers['activation'][worst]} with {numbers['init'][worst]}",
+        "where": text("init-theory:where", **choices),
     }
 
 

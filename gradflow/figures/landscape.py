@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradflow import plots
-from gradflow.figures.book import BookFigure
+from gradflow.figures.book import BookFigure, mode_and_dtype
 from gradflow.figures.training import digits_net
 from gradflow.plots.labels import text
 from gradflow.results import LossSlice, Panels
@@ -78,8 +78,7 @@ def _look_around(wanted: _Net) -> Panels:
 
 
 def _draw_loss_shape(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 118)
-    first, *above, untrained, left, right = figure.subplots(2, 3).ravel()
+    figure, (first, *above, untrained, left, right) = plots.panel_grid(6, row_mm=58, tallest=1)
     trained = ("plain-56", "residual-56", "residual-56-short")
     plots.loss_curves({name: numbers[name]["lines"] for name in trained}, ax=first)
     plots.loss_curves({name: numbers[f"{name}-untrained"]["lines"] for name in trained[:2]}, ax=untrained)
@@ -87,13 +86,12 @@ def _draw_loss_shape(numbers: Panels) -> Figure:
     untrained.set_title(text("loss-shape:untrained"))
     for ax in (first, untrained):
         ax.set_box_aspect(1)
-        ax.get_legend().remove()
     planes = {"b": "plain-56", "c": "residual-56", "e": "residual-56-short", "f": "plain-20"}
     levels = plots.loss_levels(*[numbers[name]["plane"] for name in planes.values()], low=_LOW, high=_HIGH)
     for ax, (letter, name) in zip((*above, left, right), planes.items(), strict=True):
         _draw_plane(ax, numbers[name]["plane"], levels, f"{letter}  {text(f'loss-shape:{name}')}")
-    plots.shared_legend(figure, [first])
-    return figure
+    plots.shared_legend(figure, [first, untrained])
+    return plots.fitted(figure)
 
 
 def _draw_plane(ax: Axes, plane: LossSlice, levels: list[float], title: str) -> None:
@@ -152,8 +150,7 @@ def _loss_shape_setting(numbers: Panels) -> dict[str, object]:
         "running_directions": len(numbers["plain-56"]["running"]),
         "samples": provenance["samples"],
         "moved": provenance["moved"],
-        "mode": provenance["mode"],
-        "dtype": provenance["dtype"],
+        **mode_and_dtype(provenance),
         "step": plain[0].alphas[-1] / (len(plain[0].alphas) // 2),
         "low": _LOW,
         "high": _HIGH,

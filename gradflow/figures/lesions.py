@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradflow import plots
-from gradflow.figures.book import BookFigure, Seeds
+from gradflow.figures.book import BookFigure, Seeds, mode_and_dtype
 from gradflow.figures.training import digits_net, trained_nets
 from gradflow.plots.labels import text
 from gradflow.results import Lesion, Panels
@@ -49,16 +49,13 @@ def _of(numbers: Panels, name: str) -> list[Lesion]:
 
 
 def _draw_lesions(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 66)
-    axes = figure.subplots(1, 3, sharey=True)
+    figure, axes = plots.panel_grid(3, row_mm=66, sharey=True)
     shown = (plots.lesion_by_unit, plots.lesion_by_count, plots.lesion_by_order)
     for ax, draw, panel in zip(axes, shown, "abc", strict=True):
         draw(_of(numbers, "beside"), ax=ax)
-        ax.get_legend().remove()
         ax.set_title(text(f"lesions:{panel}"))
-        ax.label_outer()
     plots.shared_legend(figure, axes)
-    return figure
+    return plots.fitted(figure)
 
 
 def _facts_of(name: str, lesions: list[Lesion]) -> dict[str, Any]:
@@ -107,7 +104,8 @@ def _lesions_facts(numbers: Panels) -> dict[str, object]:
         "chance": 100 * beside[0].chance,
         "image": 100 / facts["samples"],
         "seeds": len(beside),
-        **{name: facts[name] for name in ("samples", "draws", "batch", "mode", "dtype")},
+        **{name: facts[name] for name in ("samples", "draws", "batch")},
+        **mode_and_dtype(facts),
     }
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradflow import plots
-from gradflow.figures.book import BookFigure
-from gradflow.plots.labels import text
+from gradflow.figures.book import BookFigure, mode_and_dtype
+from gradflow.plots.labels import listed, text
 from gradflow.results import History, Study
 
 if TYPE_CHECKING:
@@ -58,20 +58,22 @@ def _trained(plan: str, folder: Path) -> Study:
 # ── he15-figure6: plain and residual nets by depth ──
 
 
+_SHORT: dict[str, Any] = {"handlelength": 1.3, "handletextpad": 0.5, "borderpad": 0.1}
+"""Legends that leave the room to the curves."""
+
+
 def _draw_he15_figure6(numbers: Study) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 82)
-    axes = figure.subplots(1, 3, sharey=True)
+    figure, axes = plots.panel_grid(3, row_mm=78, tallest=1.4, sharey=True)
     for ax, kind in zip(axes, plots.KINDS, strict=False):
         plots.errors_by_step(numbers, kind, published=HE15_ERRORS, above=HE15_ABOVE, ax=ax)
-        ax.legend(loc="lower left")
+        ax.legend(loc="lower left", **_SHORT)
         ax.set_title(text(f"he15-figure6:{kind}"))
     plots.final_errors_by_depth(numbers, published=HE15_ERRORS, above=HE15_ABOVE, ax=axes[2])
-    axes[2].legend()
+    axes[2].legend(**_SHORT)
+    axes[2].tick_params(axis="x", labelsize=plots.points(6))
     axes[2].set_title(text("he15-figure6:final"))
-    for ax in axes:
-        ax.label_outer()
     plots.error_legend(figure, text(f"he15-figure6:{_he15_size(numbers)}", **_budget(numbers, HE15_WIDTH)))
-    return figure
+    return plots.fitted(figure)
 
 
 def _he15_size(numbers: Study) -> str:
@@ -148,8 +150,8 @@ def _gap(plain: float, residual: float) -> str:
 
 
 def _draw_resnet18(numbers: Study) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 78)
-    test, train, rate = axes = figure.subplots(1, 3, sharex=True)
+    figure, axes = plots.panel_grid(3, row_mm=70, sharex=True)
+    test, train, rate = axes
     parts = {text(f"resnet18:{name}"): part for name, part in _entries(numbers).items()}
     looks = {text(f"resnet18:{name}"): plots.look_of(place) for place, name in enumerate(_ENTRIES)}
     for ax, curve in ((test, "test_error"), (train, "train_error")):
@@ -163,7 +165,7 @@ def _draw_resnet18(numbers: Study) -> Figure:
         ax.set_title(text(f"resnet18-cifar100:{panel}"))
     title = text(f"resnet18-cifar100:{_chapter_size(numbers)}", **_budget(numbers, CHAPTER_WIDTH))
     plots.legend_in_rows(figure, train.get_legend_handles_labels()[0], marks, title=title)
-    return figure
+    return plots.fitted(figure)
 
 
 def _chapter_marks() -> dict[str, list[tuple[float, float]]]:
@@ -202,7 +204,9 @@ def _resnet18_facts(numbers: Study) -> dict[str, object]:
         **_run_facts(numbers, f"resnet18-cifar100:{_chapter_size(numbers)}_budget", CHAPTER_WIDTH),
         "factor": _recipe(_stepped(numbers))["factor"],
         "milestones": _list([100 * place for place in _recipe(_stepped(numbers))["milestones"]], "g"),
-        "finals": ", ".join(f"{text(f'resnet18:{name}')} {100 - error:.1f} %" for name, error in final.items()),
+        "finals": listed(
+            text("resnet18:final", net=text(f"resnet18:{name}"), accuracy=100 - error) for name, error in final.items()
+        ),
         "comparisons": "".join(_comparisons(final)),
         "chapter": _list([accuracy for _, accuracy in CHAPTER_STAGES], "g", " / "),
         "stem": CHAPTER_STEM,
@@ -269,6 +273,7 @@ def _run_facts(numbers: Study, budget: str, usual_width: int) -> dict[str, objec
         "budget": text(budget, **_budget(numbers, usual_width), schedule=schedule),
         "runs": runs + (text("failed_runs", failures=len(numbers.failures)) if numbers.failures else ""),
         "batch": run.provenance["batch"],
+        "dtype": mode_and_dtype(run.provenance)["dtype"],
         "train_curve": text(f"train_curve:{'batches' if 'train_curve' in run.provenance else 'whole'}"),
     }
 

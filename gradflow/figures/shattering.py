@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradflow import plots
-from gradflow.figures.book import BookFigure
-from gradflow.plots.labels import text
+from gradflow.figures.book import BookFigure, mode_and_dtype
+from gradflow.plots.labels import listed, text
 from gradflow.plots.look import INK, THEORY, look_of
 from gradflow.results import Autocorrelation, InputGradients, Panels, autocorrelation
 
@@ -126,10 +126,11 @@ def _draw_shattering(numbers: Panels) -> Figure:
             if row not in (2, 4):
                 ax.set_xlabel("")
                 ax.tick_params(labelbottom=False)
-            if ax is not ax_row[0] or row in (0, 2):  # one label for the three rows of curves
+            if ax is not ax_row[0] or row in (0, 2):
                 ax.set_ylabel("")
-    _settle(figure)
-    return figure
+    # One label for the three rows of curves, and nearly as long as they are high.
+    axes[1, 0].yaxis.label.set_in_layout(False)
+    return plots.fitted(figure)
 
 
 def _title(name: str, *, with_depth: bool = True) -> str:
@@ -138,7 +139,7 @@ def _title(name: str, *, with_depth: bool = True) -> str:
         return text(name)
     kind, depth = name.split("-")[0], int(name.split("-")[-1])
     layers = [text("shattering:layers" if depth > 1 else "shattering:layer", depth=depth)] if with_depth else []
-    return ", ".join([text(f"shattering:{kind}"), *layers, *[text("shattering:norm")] * ("-norm-" in name)])
+    return listed([text(f"shattering:{kind}"), *layers, *[text("shattering:norm")] * ("-norm-" in name)])
 
 
 def _by_depth(result: Autocorrelation, ax: Axes, kind: str, norm: bool, color: str) -> None:
@@ -157,22 +158,13 @@ def _same_height(axes: Sequence[Axes], ticks: Sequence[float]) -> None:
         ax.set(ylim=(low, high), yticks=ticks)
 
 
-def _settle(figure: Figure) -> None:
-    """Lay out now, and round: with many panels the solver's last bit, and so the SVG, depends on memory addresses."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for ax in figure.axes:
-        left, bottom, width, height = (round(float(edge), 6) for edge in ax.get_position().bounds)
-        ax.set_position((left, bottom, width, height))
-
-
 def _legend(figure: Figure, ax: Axes) -> None:
     lines = [
         ax.plot([], [], label=str(depth), **shade)[0]
         for depth, shade in zip(DEPTHS, plots.shades(INK, len(DEPTHS)), strict=True)
     ]
     lines += [ax.plot([], [], label=text(n), **{**THEORY, "linestyle": d})[0] for n, d in _NOISE.items()]
-    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), title=text("shattering:legend"))
+    plots.add_legend(figure, lines, [str(line.get_label()) for line in lines], title=text("shattering:legend"))
 
 
 def _shattering_facts(numbers: Panels) -> dict[str, object]:
@@ -188,7 +180,7 @@ def _shattering_facts(numbers: Panels) -> dict[str, object]:
         **lag_1,
         "error": max(errors[_name("plain", False, depth)] for depth in DEPTHS),
         "versus_plain": text("shattering:above" if clear else "shattering:alike"),
-        "zero_depths": " and ".join(name.split("-")[1] for name in zero),
+        "zero_depths": listed((name.split("-")[1] for name in zero), "and"),
         "zero_jumps": max(_jumps(gradients[name][0]) for name in zero),
         "inputs": len(gradients.x),
         "low": gradients.x[0],
@@ -196,8 +188,7 @@ def _shattering_facts(numbers: Panels) -> dict[str, object]:
         "step": result.step,
         "seeds": SEEDS,
         "width": _WIDTH,
-        "mode": result.provenance["mode"],
-        "dtype": result.provenance["dtype"],
+        **mode_and_dtype(result.provenance),
     }
 
 

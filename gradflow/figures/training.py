@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 
 from gradflow import plots
-from gradflow.figures.book import BookFigure
+from gradflow.figures.book import BookFigure, mode_and_dtype
 from gradflow.plots.labels import text
+from gradflow.plots.look import INK
 from gradflow.results import History, Panels, Study
 
 if TYPE_CHECKING:
@@ -88,19 +90,17 @@ def _usual_and_longer(numbers: Study) -> tuple[Study, Study]:
 
 
 def _draw_degradation(numbers: Study) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 104)
-    axes = figure.subplots(2, 3).ravel()
+    figure, axes = plots.panel_grid(5, row_mm=52)
     usual, longer = _usual_and_longer(numbers)
     plots.error_curves(usual, "train_error", ax=axes[0])
     plots.error_curves(usual, "test_error", ax=axes[1])
-    plots.error_by_depth(usual, ax=axes[3], curve="test_error")
-    plots.steps_by_depth(usual, _TARGET, ax=axes[4])
-    plots.error_curves(longer, "train_error", ax=axes[5], thickness=len(DEPTHS) - 1)
-    for ax, panel in zip((axes[0], axes[1], axes[3], axes[4], axes[5]), "abcde", strict=True):
+    plots.error_by_depth(usual, ax=axes[2], curve="test_error")
+    plots.steps_by_depth(usual, _TARGET, ax=axes[3])
+    plots.error_curves(longer, "train_error", ax=axes[4], thickness=len(DEPTHS) - 1)
+    for ax, panel in zip(axes, "abcde", strict=True):
         ax.set_title(text(f"degradation:{panel}", longer=_LONGER, percent=100 * _TARGET))
-    axes[2].set_axis_off()
-    axes[2].legend(*axes[0].get_legend_handles_labels(), loc="center", title=text("median_and_range", seeds=len(SEEDS)))
-    return figure
+    plots.shared_legend(figure, axes[:1], title=text("median_and_range", seeds=len(SEEDS)))
+    return plots.fitted(figure)
 
 
 def _pace(short_error: float, long_error: float) -> str:
@@ -134,6 +134,7 @@ def _degradation_facts(numbers: Study) -> dict[str, object]:
         "steps": int(usual.histories[0].steps[-1]),
         "batch": usual.histories[0].provenance["batch"],
         "seeds": len(SEEDS),
+        **mode_and_dtype(usual.histories[0].provenance),
     }
 
 
@@ -167,17 +168,17 @@ def _drift_steps(numbers: Panels) -> list[int]:
 
 
 def _draw_weight_drift(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 96)
-    axes = figure.subplots(2, 2, sharex=True, sharey=True)
-    for row, optimizer in zip(axes, _DRIFT_RATES, strict=True):
-        for ax, kind in zip(row, plots.KINDS, strict=True):
-            history = numbers[f"{optimizer}-{kind}"]
-            plots.drift_by_layer(history, ax=ax, steps=_drift_steps(numbers), color=plots.model_color(kind))
-            error = 100 * history.train_error[-1]
-            ax.set_title(text("drift_panel", optimizer=text(optimizer), kind=text(kind), error=error))
-            ax.label_outer()
-            ax.legend(title=text("step"), loc="lower right", ncols=2)
-    return figure
+    figure, axes = plots.panel_grid(4, row_mm=48, most=2, sharex=True, sharey=True)
+    shown = [(optimizer, kind) for optimizer in _DRIFT_RATES for kind in plots.KINDS]
+    for ax, (optimizer, kind) in zip(axes, shown, strict=True):
+        history = numbers[f"{optimizer}-{kind}"]
+        plots.drift_by_layer(history, ax=ax, steps=_drift_steps(numbers), color=plots.model_color(kind))
+        error = 100 * history.train_error[-1]
+        ax.set_title(text("drift_panel", optimizer=text(optimizer), kind=text(kind), error=error))
+    steps = [str(step) for step in _drift_steps(numbers)]
+    lines = [Line2D([], [], **shade) for shade in plots.step_shades(INK, len(steps))]
+    plots.add_legend(figure, lines, steps, title=text("step"))
+    return plots.fitted(figure)
 
 
 def _weight_drift_facts(numbers: Panels) -> dict[str, object]:
@@ -186,7 +187,8 @@ def _weight_drift_facts(numbers: Panels) -> dict[str, object]:
         last = history.trace["drift"][-1]
         key = name.replace("-", "_")
         found |= {f"{key}_first": last[0], f"{key}_last": last[-1], f"{key}_error": 100 * history.train_error[-1]}
-    return found | {"steps": _drift_steps(numbers)[-1], "epochs": history.epochs, "batch": history.provenance["batch"]}
+    found |= {"steps": _drift_steps(numbers)[-1], "epochs": history.epochs, "batch": history.provenance["batch"]}
+    return found | mode_and_dtype(history.provenance)
 
 
 FIGURES = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradflow import plots, theory
-from gradflow.figures.book import BookFigure, Seeds
+from gradflow.figures.book import BookFigure, Seeds, mode_and_dtype
 from gradflow.figures.training import digits_net, trained_nets
 from gradflow.plots.labels import text
 from gradflow.results import GradientSplit, Panels, Table
@@ -43,28 +42,22 @@ def _lambda_product() -> Panels:
 
 
 def _draw_lambda_product(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 104)
-    axes = figure.subplots(2, 4).ravel()
+    figure, axes = plots.panel_grid(len(LAMBDAS) + 2, row_mm=52, panel_mm=35, most=4)
     for lam, ax in zip(LAMBDAS, axes, strict=False):
         plots.split_lines(numbers[f"{lam:g}"], ax=ax)
         ax.set_title(text("lambda_panel", lam=f"{lam:g}"))
-        ax.get_legend().remove()
-        ax.set_ylabel(text("split") if ax in (axes[0], axes[4]) else "")
     limits = [ax.get_ylim() for ax in axes[: len(LAMBDAS)]]
     for ax in axes[: len(LAMBDAS)]:
         ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-    forward, ratio, words = axes[5:]
+    forward, ratio = axes[len(LAMBDAS) :]
     plots.signal_lines(numbers["1"], ax=forward)
     plots.signal_lines(numbers["plain linear"], ax=forward, parts=("signal",), place=3, label=text("plain_linear"))
-    forward.get_legend().remove()
     plots.part_ratio(numbers["1"], ax=ratio, label=text("branch", scale=1))
     plots.part_ratio(numbers["small branch"], ax=ratio, place=4, label=text("branch", scale=_SMALL))
     for ax, title in ((forward, "forward"), (ratio, "ratio")):
         ax.set_title(text(f"lambda-product:{title}"))
-    words.set_axis_off()
-    entries = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in (axes[0], forward, ratio)]
-    words.legend(*zip(*chain(*entries), strict=True), loc="center")
-    return figure
+    plots.shared_legend(figure, axes)
+    return plots.fitted(figure)
 
 
 def _lambda_product_facts(numbers: Panels) -> dict[str, object]:
@@ -82,6 +75,7 @@ def _lambda_product_facts(numbers: Panels) -> dict[str, object]:
         "signal": 10 ** float(np.median(one.log10_signal[:, -1] - one.log10_signal[:, 0])),
         "linear": 10 ** float(np.median(linear.log10_signal[:, -1] - linear.log10_signal[:, 0])),
         "batch": one.provenance["batch"],
+        **mode_and_dtype(one.provenance),
     }
 
 
@@ -108,17 +102,17 @@ def _path_lengths(seeds: int) -> Panels:
 
 
 def _draw_path_lengths(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 62)
-    counts, per_path, together = figure.subplots(1, 3)
+    figure, axes = plots.panel_grid(3)
+    counts, per_path, together = axes
     plots.path_counts(numbers["start"], ax=counts)
     for place, (state, spectrum) in enumerate(numbers.parts.items()):
         plots.gradient_per_path(spectrum, ax=per_path, place=place, label=text(f"paths:{state}"))
         plots.path_lengths(spectrum, ax=together, place=place, label=text(f"paths:{state}"))
     together.axvspan(VEIT[0] - 0.5, VEIT[1] + 0.5, color="#E8E8E8", zorder=0, label=text("paths:veit"))
-    for ax, panel in zip((counts, per_path, together), "abc", strict=True):
+    for ax, panel in zip(axes, "abc", strict=True):
         ax.set_title(text(f"path-lengths:{panel}"))
     plots.shared_legend(figure, [per_path, together])
-    return figure
+    return plots.fitted(figure)
 
 
 def _path_lengths_facts(numbers: Panels) -> dict[str, object]:
@@ -139,6 +133,7 @@ def _path_lengths_facts(numbers: Panels) -> dict[str, object]:
         "units": units,
         "veit_paths": 100 * theory.path_share(units, *VEIT),
         "seeds": len(numbers["start"].values),
+        **mode_and_dtype(numbers["start"].provenance),
     }
 
 
@@ -191,13 +186,11 @@ def _responses(nets: list[nn.Module], batch: Any) -> Table:
 
 
 def _draw_forward_signal(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 108)
-    start, trained, responses, branches = figure.subplots(2, 2).ravel()
+    figure, (start, trained, responses, branches) = plots.panel_grid(4, row_mm=54, most=2)
     for place, placement in enumerate(SIGNAL_PLACEMENTS):
         shown: dict[str, Any] = {"place": place, "label": text(f"placement:{placement}")}
         for ax, state in ((start, "start"), (trained, "trained")):
             plots.signal_lines(numbers[f"{state} {placement}"], ax=ax, parts=("signal",), **shown)
-            ax.get_legend().remove()
         plots.branch_lines(numbers[f"trained {placement}"], ax=branches, **shown)
     for place, name in enumerate(RESPONSES):
         plots.response_line(numbers[f"responses {name}"], ax=responses, place=place + 3, label=name)
@@ -205,8 +198,8 @@ def _draw_forward_signal(numbers: Panels) -> Figure:
     for panel, ax in panels.items():
         ax.set_title(text(f"forward-signal:{panel}"))
     responses.legend(loc="lower right")
-    plots.shared_legend(figure, [start])
-    return figure
+    plots.shared_legend(figure, [start, trained])
+    return plots.fitted(figure)
 
 
 def _forward_signal_facts(numbers: Panels) -> dict[str, object]:
@@ -222,7 +215,8 @@ def _forward_signal_facts(numbers: Panels) -> dict[str, object]:
             }
     for name in RESPONSES:
         found[name.replace("-", "_")] = float(np.median(numbers[f"responses {name}"]["median"]))
-    return found | {"seeds": numbers["start original"].draws}
+    original: GradientSplit = numbers["start original"]
+    return found | {"seeds": original.draws, **mode_and_dtype(original.provenance)}
 
 
 FIGURES = {

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradflow import plots
-from gradflow.figures.book import BookFigure, Seeds
+from gradflow.figures.book import BookFigure, Seeds, mode_and_dtype
 from gradflow.figures.training import digits_net, digits_study
-from gradflow.plots.labels import text
+from gradflow.plots.labels import listed, text
 from gradflow.results import Panels, Study, Table, quantile
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def _run_facts(study: Study) -> dict[str, object]:
         "epochs": history.epoch[-1],
         "steps": int(history.steps[-1]),
         "batch": history.provenance["batch"],
+        **mode_and_dtype(history.provenance),
     }
 
 
@@ -64,8 +65,7 @@ def _lambda_training(seeds: int) -> Study:
 
 
 def _draw_lambda_training(numbers: Study) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 66)
-    axes = figure.subplots(1, 3)
+    figure, axes = plots.panel_grid(3, row_mm=66)
     names = {lam: text("lambda_panel", lam=f"{lam:g}") for lam in LAMBDAS}
     for ax, scaled in zip(axes[:2], (False, True), strict=True):
         part = numbers.subset(scaled=scaled)
@@ -76,12 +76,11 @@ def _draw_lambda_training(numbers: Study) -> Figure:
                 final = 100 * part.final(curve, lam=lam)
                 x = place + side + (0.4 if scaled else 0) - 0.2
                 plots.median_and_range(axes[2], x, final, plots.look_of(place), filled=curve == "test_error")
-    axes[1].set_ylabel("")
-    axes[2].axhline(100 * plots.FAILURE, color="#777777", linestyle=":", linewidth=0.8)
+    axes[2].axhline(100 * plots.FAILURE, color="#777777", linestyle=":", linewidth=plots.points(0.8))
     axes[2].set_xticks(range(len(LAMBDAS)), [f"{lam:g}" for lam in LAMBDAS])
     axes[2].set(xlabel=text("lam_pairs"), ylabel=text("error"), ylim=(0, 100), title=text("lambda-training:final"))
     plots.shared_legend(figure, [axes[0]])
-    return figure
+    return plots.fitted(figure)
 
 
 def _lambda_training_facts(numbers: Study) -> dict[str, object]:
@@ -139,15 +138,15 @@ def _shortcut_gains(seeds: int) -> Table:
 
 
 def _draw_shortcut_variants(numbers: Panels) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 84)
-    errors, gain = figure.subplots(1, 2, sharey=True)
+    # Nine rows need their height, whatever the width.
+    figure, (errors, gain) = plots.panel_grid(2, row_mm=84, panel_mm=50, tallest=2, sharey=True)
     names = {name: text(f"shortcut:{name}") for name in TABLE_1}
     plots.error_rows(numbers["training"], "shortcut", names, ax=errors, published=TABLE_1)
     plots.gain_rows(numbers["gain"], ax=gain)
     errors.set_title(text("shortcut-variants:errors"))
     gain.set_title(text("shortcut-variants:gain"))
     plots.shared_legend(figure, [errors])
-    return figure
+    return plots.fitted(figure)
 
 
 def _shortcut_variants_facts(numbers: Panels) -> dict[str, object]:
@@ -164,11 +163,11 @@ def _shortcut_variants_facts(numbers: Panels) -> dict[str, object]:
         **{f"test_{name.replace('-', '_').replace('.', '')}": value for name, value in test.items()},
         "gain_original": 10 ** gains["original"],
         "gain_conv1x1": 10 ** gains["conv1x1"],
-        "blocked": "; ".join(text(f"shortcut:{name}") for name in closed),
+        "blocked": listed((text(f"shortcut:{name}") for name in closed), "semicolon"),
         "gain_batch": _GAIN_BATCH,
         "rows": len(TABLE_1),
         "agree": len(agree),
-        "others": "; ".join(others) or text("none"),
+        "others": listed(others, "semicolon") or text("none"),
         "difference": text(
             f"shortcut-variants:{'slower' if slower else 'otherwise'}", steps=int(study.histories[0].steps[-1])
         ),
@@ -197,8 +196,7 @@ def _placements(seeds: int) -> Study:
 
 
 def _draw_placements(numbers: Study) -> Figure:
-    figure = plots.new_figure(plots.DOUBLE_MM, 70)
-    curves, errors = figure.subplots(1, 2)
+    figure, (curves, errors) = plots.panel_grid(2, row_mm=70, panel_mm=60)
     names = {name: text(f"placement:{name}") for name in TABLE_2}
     plots.curves_by(numbers, "placement", "train_error", ax=curves, names=names)
     plots.error_rows(numbers, "placement", names, ax=errors, published=TABLE_2)
@@ -206,7 +204,7 @@ def _draw_placements(numbers: Study) -> Figure:
     errors.set_title(text("placements:errors"))
     plots.shared_legend(figure, [curves])
     errors.legend(loc="lower right")
-    return figure
+    return plots.fitted(figure)
 
 
 def _placements_facts(numbers: Study) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Pictures: arrays in, axes out. Importing this loads matplotlib, and never torch."""
 
+from gradflow.plots.animation import gradient_film
 from gradflow.plots.curves import (
     KINDS,
     depths,
@@ -7,8 +8,10 @@ from gradflow.plots.curves import (
     error_by_depth,
     error_curves,
     learning_curves,
+    step_shades,
     steps_by_depth,
 )
+from gradflow.plots.film import FILMS, Film
 from gradflow.plots.flow import element_steps, gradient_flow, layer_factors, relative_norms, trace_lines
 from gradflow.plots.landscape import loss_contours, loss_curves, loss_levels
 from gradflow.plots.lesions import lesion_by_count, lesion_by_order, lesion_by_unit
@@ -19,10 +22,13 @@ from gradflow.plots.look import (
     look_of,
     model_color,
     new_figure,
+    on_screen,
     render,
-    shared_legend,
     style,
 )
+from gradflow.plots.page import points
+from gradflow.plots.panels import add_legend, fitted, page_columns, panel_grid, shared_legend
+from gradflow.plots.replay import gradient_limits, training_film, training_frame
 from gradflow.plots.settings import (
     FAILURE,
     correlation_lines,
@@ -57,10 +63,13 @@ from gradflow.plots.units import (
 __all__ = [
     "DOUBLE_MM",
     "FAILURE",
+    "FILMS",
     "KINDS",
     "SINGLE_MM",
+    "Film",
     "PageFigure",
     "accuracy_by_progress",
+    "add_legend",
     "autocorrelation",
     "branch_lines",
     "correlation_lines",
@@ -74,9 +83,12 @@ __all__ = [
     "error_rows",
     "errors_by_step",
     "final_errors_by_depth",
+    "fitted",
     "gain_rows",
     "gradient_by_depth",
+    "gradient_film",
     "gradient_flow",
+    "gradient_limits",
     "gradient_per_path",
     "input_gradients",
     "layer_factors",
@@ -92,9 +104,13 @@ __all__ = [
     "median_and_range",
     "model_color",
     "new_figure",
+    "on_screen",
+    "page_columns",
+    "panel_grid",
     "part_ratio",
     "path_counts",
     "path_lengths",
+    "points",
     "published_marks",
     "rate_by_progress",
     "relative_norms",
@@ -105,7 +121,10 @@ __all__ = [
     "signal_lines",
     "split_lines",
     "stage_lines",
+    "step_shades",
     "steps_by_depth",
     "style",
     "trace_lines",
+    "training_film",
+    "training_frame",
 ]

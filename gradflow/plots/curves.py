@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import axes_or_new, in_look, look_of, number_layers, tint
+from gradflow.plots.look import axes_or_new, in_look, look_of, number_layers, paler, tint
+from gradflow.plots.page import points
 
 if TYPE_CHECKING:
     from gradflow.results import History, Study
@@ -48,10 +49,11 @@ def error_curves(
             curves = 100 * np.array([getattr(run, curve) for run in runs])
             band: dict[str, Any] = {"color": tint(style.color, 0.16), "linewidth": 0, "zorder": 1}
             ax.fill_between(runs[0].epoch, curves.min(axis=0), curves.max(axis=0), **band)
-            width = 0.7 + 0.5 * (place if thickness is None else thickness)
+            width = points(0.7 + 0.5 * (place if thickness is None else thickness))
             shown = {**style.line(), "marker": "", "linewidth": width, "label": f"{text(kind)}-{depth}"}
             ax.plot(runs[0].epoch, np.median(curves, axis=0), **shown)
     ax.set(xlabel=text("epoch"), ylabel=text(curve), ylim=(0, 100), xlim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     return ax
 
 
@@ -81,8 +83,9 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
         if len(never):
             ax.plot(never, np.full(len(never), height), "^", color=look_of(KINDS.index(kind)).color, clip_on=False)
         for place in never:
-            beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 6}
-            note = ax.annotate(text("never", budget=int(budget)), (place, height), (-4, 0), **beside)
+            beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "center"}
+            note = ax.annotate(text("never", budget=int(budget)), (place, height), (points(-4), 0), **beside)
+            note.set_fontsize(points(6))
             note.set_in_layout(False)
     ax.set(ylabel=text("steps_to", percent=100 * error), ylim=(0, budget * 1.15))
     return ax
@@ -97,15 +100,22 @@ def drift_by_layer(history: History, *, ax: Axes | None = None, steps: Sequence[
     drift = history.trace["drift"]
     layers = np.arange(1, drift.shape[1] + 1)
     color = keywords.pop("color", look_of(1).color)
-    for place, step in enumerate(steps):
+    for step, shade in zip(steps, step_shades(color, len(steps)), strict=True):
         row = drift[int(np.flatnonzero(history.traced_steps == step)[0])]
-        strength = 0.35 + 0.65 * (place + 1) / len(steps)
-        shown = {"color": tint(color, strength), "linewidth": 0.6 + 0.3 * place, "label": str(step), **keywords}
-        ax.plot(layers, row, **shown)
+        ax.plot(layers, row, **{**shade, "label": str(step), **keywords})
     ax.set_yscale("log")
     ax.set(xlabel=text("layer"), ylabel=text("drift"))
     number_layers(ax, drift.shape[1])
     return ax
+
+
+def step_shades(color: str, steps: int) -> list[dict[str, Any]]:
+    """How the lines of so many steps of one run are drawn: from thin and pale to thick and dark."""
+    late = [(place + 1) / steps for place in range(steps)]
+    return [
+        {"color": paler(color, 0.35 + 0.65 * one), "linewidth": points(0.6 + 0.3 * place)}
+        for place, one in enumerate(late)
+    ]
 
 
 def depths(study: Study, **wanted: Any) -> list[int]:
@@ -123,7 +133,8 @@ def _points_by_depth(
     runs = [value for value in values if value is not None]
     middle, low, high = (np.array([measure(value) for value in runs]) for measure in (np.median, np.min, np.max))
     shown = {**look_of(KINDS.index(kind)).line(), "label": text(kind), **keywords}
-    ax.errorbar(places + shift, middle, yerr=[middle - low, high - middle], elinewidth=0.8, capsize=2, **shown)
+    bar: dict[str, Any] = {"elinewidth": points(0.8), "capsize": points(2)}
+    ax.errorbar(places + shift, middle, yerr=[middle - low, high - middle], **bar, **shown)
     ax.set_xticks(range(len(present)), [str(depth) for depth in present])
     ax.set_xlabel(text("depth"))
     ax.grid(axis="x", visible=False)

@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from gradflow.plots.labels import norm_of, text
 from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, number_layers, tint
+from gradflow.plots.page import points
 from gradflow.quantiles import quantile
 from gradflow.verdicts import smallest_subnormal
 
@@ -91,29 +92,32 @@ def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> A
         place = inits.index(init)
         y = activations.index(activation) + (place - (len(inits) - 1) / 2) * 0.16
         middle, low, high = (table[column][row] for column in ("measured", "low", "high"))
-        ax.plot([table["predicted"][row]] * 2, [y - 0.075, y + 0.075], color=INK, linewidth=1.6, solid_capstyle="butt")
+        ax.plot(
+            [table["predicted"][row]] * 2,
+            [y - 0.075, y + 0.075],
+            color=INK,
+            linewidth=points(1.6),
+            solid_capstyle="butt",
+        )
         shown = {**look_of(place).line(), "linestyle": "none", "zorder": 4, **keywords}
-        ax.errorbar(middle, y, xerr=[[middle - low], [high - middle]], elinewidth=0.7, **shown)
+        ax.errorbar(middle, y, xerr=[[middle - low], [high - middle]], elinewidth=points(0.7), **shown)
     ax.set_xscale("log")
     ax.set_yticks(range(len(activations)), activations)
     ax.set_ylim(len(activations) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     for line in np.arange(len(activations) - 1) + 0.5:
-        ax.axhline(line, color="#BBBBBB", linewidth=0.5)
+        ax.axhline(line, color="#BBBBBB", linewidth=points(0.5))
     ax.set_xlabel(text("factor"))
     ax.xaxis.set_major_locator(FixedLocator(FACTOR_TICKS))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.axvline(1, color=INK, linewidth=0.8, zorder=1)
+    ax.axvline(1, color=INK, linewidth=points(0.8), zorder=1)
     handles = [
         ax.plot([], [], **{**look_of(place).line(), "linestyle": "none"}, label=init)[0]
         for place, init in enumerate(inits)
     ]
-    handles.append(
-        ax.plot(
-            [], [], color=INK, marker="|", markersize=6, markeredgewidth=1.6, linestyle="none", label=text("theory")
-        )[0]
-    )
+    mark: dict[str, Any] = {"marker": "|", "markersize": points(6), "markeredgewidth": points(1.6), "color": INK}
+    handles += ax.plot([], [], **mark, linestyle="none", label=text("theory"))
     ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
@@ -170,7 +174,7 @@ def element_steps(sizes: Sequence[int], *, ax: Axes | None = None, **keywords: A
     """Number of elements measured in each layer, as steps on a log axis."""
     ax = axes_or_new(ax)
     edges = np.arange(len(sizes) + 1) + 0.5
-    ax.stairs(sizes, edges, **{"color": INK, "linewidth": 0.9, "baseline": None, **keywords})
+    ax.stairs(sizes, edges, **{"color": INK, "linewidth": points(0.9), "baseline": None, **keywords})
     ax.set_yscale("log")
     ax.set(xlabel=text("layer"), ylabel=text("elements"))
     number_layers(ax, len(sizes))

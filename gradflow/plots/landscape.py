@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from gradflow.plots.labels import text
 from gradflow.plots.look import INK, axes_or_new, in_look, look_of, tint
+from gradflow.plots.page import current_page, points
 from gradflow.quantiles import quantile
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ _PER_DECADE, _MOST_LEVELS = (8, 4, 2, 1), 20
 _FEW_DECADES = 100.0
 _ROUNDING = 0.03
 """Contour levels have two digits: 3.2 for the root of ten."""
-_PALEST, _DARKEST = 0.02, 0.62
+_NUMBER_ROOM = (0.45, 0.22)
+"""Width and height that the number of a contour needs, as parts of the radius of the plane."""
+_PALEST, _DARKEST, _DARKEST_GREY = 0.02, 0.62, 0.45
+"""How much of the colour there is in the lowest and in the highest area, so dark that dark numbers stay legible."""
 
 
 @in_look
@@ -72,25 +77,19 @@ def loss_contours(
     ax = axes_or_new(ax)
     alphas, loss = plane.alphas, np.ma.masked_invalid(plane.loss.T)
     ax.set(xlim=(alphas[0], alphas[-1]), ylim=(alphas[0], alphas[-1]), aspect="equal")
-    strengths = np.linspace(_PALEST, _DARKEST, len(chosen) + 1)
+    strengths = np.linspace(_PALEST, _DARKEST_GREY if current_page().grey else _DARKEST, len(chosen) + 1)
     shades = [tint(look_of(1).color, strength) for strength in strengths]
     if not loss.mask.all():
         ax.contourf(alphas, alphas, loss, levels=chosen, colors=shades, extend="both")
         crossed = chosen[(chosen > loss.min()) & (chosen < loss.max())]
         if len(crossed):
-            shown = {"colors": INK, "linewidths": 0.5, **keywords}
+            shown = {"colors": INK, "linewidths": points(0.5), **keywords}
             lines = ax.contour(alphas, alphas, loss, levels=crossed, **shown)
-            ax.clabel(
-                lines,
-                [level for level in crossed if _is_named(level)],
-                fontsize=5.5,
-                inline_spacing=1.5,
-                fmt=lambda level: f"{level:g}",
-            )
-    ax.plot(0, 0, "P", color="white", markeredgecolor=INK, markersize=5, zorder=5)
+            _number_contours(ax, lines, [level for level in crossed if _is_named(level)], alphas[-1])
+    ax.plot(0, 0, "P", color="white", markeredgecolor=INK, markersize=points(5), zorder=5)
     if plane.lost:
         first, second = np.nonzero(~np.isfinite(plane.loss))
-        mark: dict[str, Any] = {"color": INK, "markersize": 2, "linestyle": "none", "label": text("nonfinite")}
+        mark: dict[str, Any] = {"color": INK, "markersize": points(2), "linestyle": "none", "label": text("nonfinite")}
         ax.plot(alphas[first], alphas[second], "x", **mark)
     ax.set(xlabel=text("first_direction"), ylabel=text("second_direction"))
     ticks = alphas[-1] * np.array([-1, -0.5, 0, 0.5, 1])
@@ -136,6 +135,21 @@ def _same_places(given: LossSlice | Sequence[LossSlice]) -> tuple[np.ndarray, np
     if not all(np.array_equal(one.alphas, alphas) for one in several):
         raise ValueError("the slices of a model must have the same radius and steps")
     return alphas, np.array([one.loss for one in several])
+
+
+def _number_contours(ax: Axes, lines: ContourSet, named: Sequence[float], radius: float) -> None:
+    """Numbers above or below the middle, where most contours run across and can be read, none upon another."""
+    room = radius * np.array(_NUMBER_ROOM)
+    taken = [np.zeros(2)]  # the model itself
+    for path, level in zip(lines.get_paths(), lines.levels, strict=True):
+        corners = np.asarray(path.vertices) if level in named else np.empty((0, 2))
+        inside = corners[np.abs(corners).max(axis=1, initial=0) < radius - room[1]]
+        for place in inside[np.argsort(np.abs(inside[:, 0]), kind="stable")]:
+            if all((np.abs(place - other) > room).any() for other in taken):
+                taken.append(place)
+                break
+    shown: dict[str, Any] = {"fontsize": points(6), "inline_spacing": points(1.5), "fmt": lambda level: f"{level:g}"}
+    ax.clabel(lines, named, manual=[tuple(place) for place in taken[1:]], **shown)
 
 
 def _is_named(level: float) -> bool:

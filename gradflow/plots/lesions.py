@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.labels import text
 from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, tint
+from gradflow.plots.page import points
 from gradflow.quantiles import quantile
 
 if TYPE_CHECKING:
@@ -52,21 +53,21 @@ def lesion_by_unit(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any)
             **shown,
             "linestyle": "none",
             "marker": "*",
-            "markersize": 8,
+            "markersize": points(8),
             "markeredgecolor": shown["color"],
         }
-        large |= {"label": "_changes", "zorder": 5, "markeredgewidth": 0.7}
+        large |= {"label": "_changes", "zorder": 5, "markeredgewidth": points(0.7)}
         ax.plot(places[changes], middle[changes], **large)
         _whole(ax, net)
     if any(net.lesions[0].changes_size.any() for net in nets):
         mark: dict[str, Any] = {
             "linestyle": "none",
             "marker": "*",
-            "markersize": 8,
+            "markersize": points(8),
             "color": INK,
             "markerfacecolor": "white",
         }
-        ax.plot([], [], **mark, markeredgewidth=0.7, label=text("changes_size"))
+        ax.plot([], [], **mark, markeredgewidth=points(0.7), label=text("changes_size"))
     _whole_numbers(ax, not relative)
     return _finished(ax, nets, text("removed_unit_relative" if relative else "removed_unit"))
 
@@ -100,8 +101,9 @@ def lesion_by_order(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any
         tau = np.concatenate([[1.0], *(lesion.tau for lesion in net.lesions)])
         errors = 100 * np.concatenate([[_middle_error(net)], *(lesion.reordered for lesion in net.lesions)])
         swaps = np.concatenate([[0], *(lesion.swaps for lesion in net.lesions)])
-        point: dict[str, Any] = {"linestyle": "none", "marker": net.look.marker, "markersize": 2, "zorder": 2}
-        ax.plot(tau, errors, **point, color=tint(net.look.color, 0.4), markeredgewidth=0.5, markerfacecolor="white")
+        point: dict[str, Any] = {"linestyle": "none", "marker": net.look.marker, "markersize": points(2), "zorder": 2}
+        edge = tint(net.look.color, 0.4)
+        ax.plot(tau, errors, **point, color=edge, markeredgewidth=points(0.5), markerfacecolor="white")
         middle = np.array([(np.median(tau[swaps == m]), np.median(errors[swaps == m])) for m in np.unique(swaps)])
         # By τ, and not by swaps: with many swaps τ no longer falls steadily.
         middle = middle[np.argsort(-middle[:, 0], kind="stable")]
@@ -142,7 +144,8 @@ def _band(ax: Axes, places: np.ndarray, low: np.ndarray, high: np.ndarray, look:
 
 
 def _whole(ax: Axes, net: _Net) -> None:
-    ax.axhline(100 * _middle_error(net), color=net.look.color, linestyle=net.look.linestyle, linewidth=0.6, zorder=1.5)
+    line: dict[str, Any] = {"color": net.look.color, "linestyle": net.look.linestyle, "linewidth": points(0.6)}
+    ax.axhline(100 * _middle_error(net), **line, zorder=1.5)
 
 
 def _whole_numbers(ax: Axes, counted: bool) -> None:
@@ -152,7 +155,8 @@ def _whole_numbers(ax: Axes, counted: bool) -> None:
 
 def _finished(ax: Axes, nets: list[_Net], xlabel: str) -> Axes:
     chance = 100 * nets[-1].lesions[0].chance
-    ax.axhline(chance, color=INK, linestyle=(0, (1, 2)), linewidth=0.9, zorder=1.5, label=text("chance"))
+    line: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": points(0.9)}
+    ax.axhline(chance, **line, zorder=1.5, label=text("chance"))
     ax.set(xlabel=xlabel, ylabel=text("error"), ylim=(0, 100))
     ax.legend()
     return ax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, wraps
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from gradflow.plots.page import Page, current_page, turned_to
+from gradflow.plots.page import Page, current_page, file_settings, turned_to, writing_with
 
 SINGLE_MM, DOUBLE_MM = 84.0, 174.0
 """Widths of figures set in one and in two columns."""
@@ -26,6 +26,10 @@ _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
     "png": {"Software": None},
 }
+
+
+KINDS_OF_FILE = ("pdf", "svg", "png", "pgf")
+"""What :func:`render` writes."""
 
 
 class Look(NamedTuple):
@@ -51,8 +55,9 @@ LOOKS = (
     Look("#B07A00", (0, (5, 1, 1, 1, 1, 1)), "v", False),  # type: ignore[arg-type]
     Look("#4A9CC9", "-", "P", True),
 )
-_GREYS = ("#7A7A7A", "#141414", "#9A9A9A", "#4A4A4A", "#868686", "#ABABAB")
-THEORY: dict[str, Any] = {"color": "#333333", "linestyle": (0, (1, 1.2)), "linewidth": 1.0, "marker": ""}
+# The same order of light and dark, none so pale that it has less than three times the contrast of white paper.
+_GREYS = ("#757575", "#141414", "#929292", "#474747", "#838383", "#5C5C5C")
+THEORY: dict[str, Any] = {"color": "#333333", "linestyle": (0, (1, 1.2)), "marker": ""}
 """Closed forms: fine dots, always in the same dark grey."""
 INK = "#333333"
 
@@ -68,15 +73,6 @@ def model_color(name: str) -> str:
     return look_of(0 if name == "plain" else 1).color
 
 
-def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend above all panels, each entry once."""
-    entries: dict[str, Any] = {}
-    for ax in axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    figure.legend(list(entries.values()), list(entries), loc="outside upper center", ncols=len(entries))
-
-
 def number_layers(ax: Axes, layers: int) -> None:
     """Ticks at layer 1 and at round numbers up to the last layer."""
     every = next((step for step in (1, 2, 5, 10, 20, 50, 100, 200) if layers / step <= 8), 500)
@@ -87,6 +83,13 @@ def tint(color: str, strength: float = 0.22) -> tuple[float, float, float]:
     """An opaque pale version of a colour, for bands: transparency prints badly."""
     red, green, blue = (1 - strength * (1 - channel) for channel in to_rgb(color))
     return red, green, blue
+
+
+def paler(color: str, strength: float) -> tuple[float, float, float]:
+    """An opaque pale version of a colour, for lines: in grey none so pale that it gets lost on white paper."""
+    shade = tint(color, strength)
+    palest = to_rgb(_GREYS[2])
+    return min(shade, palest) if current_page().grey else shade
 
 
 _LENGTHS = ("size", "width", "pad")
@@ -108,13 +111,36 @@ def style(
     ``width_mm``: the width of new figures, instead of the usual one; ``grey``: without colour; ``language``: "en" or
     "zh". What is not given is as in the surrounding block, and without one as in a book.
 
-    Raises ValueError for a context, width or language that does not exist.
+    Raises ValueError for a context, width or language that does not exist, FileNotFoundError for Chinese where no
+    font is installed for it.
     """
     given: dict[str, Any] = {"context": context, "width_mm": width_mm, "grey": grey, "language": language}
     page = replace(current_page(), **{name: value for name, value in given.items() if value is not None})
+    further: Any = {**(_chinese_settings() if page.language == "zh" else {}), **file_settings()}
     with turned_to(page), mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_settings(page.scale))
+        mpl.rcParams.update(further)
+        yield
+
+
+def _chinese_settings() -> dict[str, Any]:
+    from gradflow.plots.fonts import chinese_font
+
+    font = chinese_font()
+    # matplotlib writes a font of PostScript outlines as Type 42 into a PDF that not every program reads.
+    return {
+        "font.family": ["sans-serif", font.name],
+        "pdf.fonttype": 42 if font.truetype else 3,
+        # The fonts that every program reads have no bold, and bold Latin letters among thin characters look wrong.
+        "axes.titleweight": "normal",
+    }
+
+
+@contextmanager
+def on_screen() -> Iterator[None]:
+    """Draw for the page of a notebook, unless a block of :func:`style` around says which page it is."""
+    with style("notebook" if current_page().context is None else None):
         yield
 
 
@@ -201,8 +227,20 @@ def in_look(draw: _Draw) -> _Draw:
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of a pdf, svg or png file; equal numbers give equal bytes with the same matplotlib."""
-    buffer = io.BytesIO()
-    with turned_to(_page_of(figure)), style():
+    """The figure as the bytes of a pdf, svg, png or pgf file; equal numbers give equal bytes with the same matplotlib.
+
+    Fonts are embedded as Type 42, in an svg as outlines; a pgf is set by LaTeX in the fonts of the document it is put
+    into, and its bytes depend on the LaTeX that measures its labels. Raises ValueError for another kind, for pgf
+    FileNotFoundError where no LaTeX is installed and RuntimeError where it fails.
+    """
+    if kind not in KINDS_OF_FILE:
+        raise ValueError(f"kind must be one of {', '.join(KINDS_OF_FILE)}; got {kind!r}")
+    page, buffer = _page_of(figure), io.BytesIO()
+    if kind == "pgf":
+        from gradflow.plots.pgf import pgf_bytes, pgf_settings
+
+        with turned_to(page), writing_with(pgf_settings(page.language)), style():
+            return pgf_bytes(figure, page.language)
+    with turned_to(page), style():
         figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Context(NamedTuple):
@@ -28,19 +29,20 @@ LANGUAGES = ("en", "zh")
 
 @dataclass(frozen=True)
 class Page:
-    """Context, width in millimetres (None: what is usual for the figure), grey or colour, and language.
+    """Context (None: a book's, but a notebook's for what is shown in one), width in millimetres (None: what is usual
+    for the figure), grey or colour, and language.
 
     Raises ValueError for a context, width or language that does not exist.
     """
 
-    context: str = "book"
+    context: str | None = None
     width_mm: float | None = None
     grey: bool = False
     language: str = "en"
 
     def __post_init__(self) -> None:
         for name, value, known in (("context", self.context, CONTEXTS), ("language", self.language, LANGUAGES)):
-            if value not in known:
+            if value is not None and value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
         if self.width_mm is not None and not 20 <= self.width_mm <= 2000:
             raise ValueError(f"width_mm must be from 20 to 2000 (millimetres); got {self.width_mm!r}")
@@ -48,15 +50,20 @@ class Page:
     @property
     def scale(self) -> float:
         """Points on this page for one point in a book."""
-        return CONTEXTS[self.context].type
+        return self._enlarged.type
 
     def width(self, usual_mm: float) -> float:
         """The width in millimetres of a figure that has ``usual_mm`` in a book."""
-        return self.width_mm or usual_mm * CONTEXTS[self.context].width
+        return self.width_mm or usual_mm * self._enlarged.width
+
+    @property
+    def _enlarged(self) -> Context:
+        return CONTEXTS[self.context or "book"]
 
 
-_BOOK = Page()
-_page: ContextVar[Page] = ContextVar("page", default=_BOOK)
+_USUAL = Page()
+_page: ContextVar[Page] = ContextVar("page", default=_USUAL)
+_file: ContextVar[Mapping[str, Any]] = ContextVar("file", default=MappingProxyType({}))
 
 
 def current_page() -> Page:
@@ -72,6 +79,21 @@ def turned_to(page: Page) -> Iterator[None]:
         yield
     finally:
         _page.reset(token)
+
+
+def file_settings() -> Mapping[str, Any]:
+    """matplotlib's settings for the kind of file that is written now, beside those of the look."""
+    return _file.get()
+
+
+@contextmanager
+def writing_with(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Add these settings of matplotlib's to the look inside the block."""
+    token = _file.set(settings)
+    try:
+        yield
+    finally:
+        _file.reset(token)
 
 
 def points(size: float) -> float:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.curves import KINDS, depths
 from gradflow.plots.labels import norm_of, text
 from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, tint
+from gradflow.plots.page import points
 from gradflow.plots.units import powers_of_ten
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def curves_by(
         ax.fill_between(runs[0].epoch, values.min(axis=0), values.max(axis=0), **band)
         ax.plot(runs[0].epoch, np.median(values, axis=0), **{**look.line(), "label": name, **keywords})
     ax.set(xlabel=text("epoch"), ylabel=text(curve), xlim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     if unit == 100:
         ax.set_ylim(0, 100)
     return ax
@@ -65,9 +68,9 @@ def error_rows(
             label = {"label": text(curve)} if row == 0 else {}
             median_and_range(ax, row + shift, final, look_of(place), filled=bool(place), across=True, **label)
         paper = published[value]
-        mark: dict[str, Any] = {"color": INK, "linestyle": "none", "markersize": 4, "zorder": 5}
+        mark: dict[str, Any] = {"color": INK, "linestyle": "none", "markersize": points(4), "zorder": 5}
         if np.isfinite(paper):
-            ax.plot([paper], [row], **mark, marker="|", markeredgewidth=1.4, label=_once(ax, text("published")))
+            ax.plot([paper], [row], **mark, marker="|", markeredgewidth=points(1.4), label=_once(ax, text("published")))
         else:
             ax.plot([100 * FAILURE], [row], **mark, marker=">", label=_once(ax, text("published_fails")))
     ax.set_yticks(range(len(names)), list(names.values()))
@@ -87,14 +90,18 @@ def gain_rows(table: Table, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     for row, (middle, low, high) in enumerate(zip(table["log10_gain"], table["low"], table["high"], strict=True)):
         if not np.isfinite(middle):
             ax.annotate(
-                "0", (0, row), (2, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
+                "0",
+                (0, row),
+                (points(2), 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                va="center",
             )
             continue
         shown = {**look.line(), "linestyle": "none", **keywords}
-        ax.errorbar(
-            middle, row, xerr=[[middle - max(low, nothing)], [high - middle]], elinewidth=0.8, capsize=2, **shown
-        )
-    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+        bar: dict[str, Any] = {"elinewidth": points(0.8), "capsize": points(2)}
+        ax.errorbar(middle, row, xerr=[[middle - max(low, nothing)], [high - middle]], **bar, **shown)
+    ax.axvline(0, color=INK, linewidth=points(0.8), zorder=1)
     powers_of_ten(ax.xaxis)
     ax.set_xlabel(text("shortcut_gain"))
     ax.grid(axis="y", visible=False)
@@ -113,7 +120,7 @@ def gradient_by_depth(study: Study, *, ax: Axes | None = None, steps: slice = sl
             traces = [run.trace for run in study.select(kind=kind, depth=depth) if run.trace is not None]
             values = np.median([np.median(one.values[steps, :, 0], axis=0)[one.body] for one in traces], axis=0)
             look = look_of(KINDS.index(kind))
-            shown = {**look.line(), "marker": "", "linewidth": 0.7 + 0.5 * place, **keywords}
+            shown = {**look.line(), "marker": "", "linewidth": points(0.7 + 0.5 * place), **keywords}
             ax.plot(np.linspace(0, 1, len(values)), values, **{"label": f"{text(kind)}-{depth}", **shown})
     ax.set_yscale("log")
     ax.set(xlabel=text("relative_depth"), ylabel=norm_of(traces[0].norm, traces[0].quantities[0]))
@@ -130,7 +137,12 @@ def correlation_lines(table: Table, *, ax: Axes | None = None, **keywords: Any) 
             look, x = look_of(KINDS.index(kind)), table["layers"][rows]
             band: dict[str, Any] = {"color": tint(look.color, 0.16), "linewidth": 0, "zorder": 1}
             ax.fill_between(x, table["low"][rows], table["high"][rows], **band)
-            shown = {**look.line(), "linewidth": 0.7 + 0.5 * place, "label": f"{text(kind)}-{depth}", **keywords}
+            shown = {
+                **look.line(),
+                "linewidth": points(0.7 + 0.5 * place),
+                "label": f"{text(kind)}-{depth}",
+                **keywords,
+            }
             ax.plot(x, table["correlation"][rows], **shown)
     ax.set(xlabel=text("layers_behind"), ylabel=text("gradient_correlation"))
     return ax
@@ -142,7 +154,8 @@ def median_and_range(
     """The median of some runs as a marker with a bar over their range, upright or ``across``."""
     middle = float(np.median(values))
     bar = [[middle - values.min()], [values.max() - middle]]
-    shown: dict[str, Any] = {**look.line(), "linestyle": "none", "zorder": 4, "elinewidth": 0.8, "capsize": 1.5}
+    shown: dict[str, Any] = {**look.line(), "linestyle": "none", "zorder": 4}
+    shown |= {"elinewidth": points(0.8), "capsize": points(1.5)}
     shown["markerfacecolor"] = look.color if filled else "white"
     if across:
         ax.errorbar(middle, place, xerr=bar, **{**shown, **keywords})

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gradflow.plots.labels import text
-from gradflow.plots.look import axes_or_new, in_look, look_of, tint
+from gradflow.plots.look import axes_or_new, in_look, look_of, paler, tint
+from gradflow.plots.page import points
 
 if TYPE_CHECKING:
     from gradflow.results import Autocorrelation, InputGradients
@@ -33,7 +34,7 @@ def input_gradients(
         values = result[model][seed].astype(float)
         spread = values.std()
         look = look_of(place)
-        shown = {"color": look.color, "linewidth": 0.7, "label": text(model), **keywords}
+        shown = {"color": look.color, "linewidth": points(0.7), "label": text(model), **keywords}
         ax.plot(result.x, (values - values.mean()) / (spread if spread > 0 else 1.0), **shown)
     ax.set(xlabel=text("input_x"), ylabel=text("standard_gradient"), xlim=(result.x[0], result.x[-1]))
     ax.legend()
@@ -73,8 +74,8 @@ def shades(color: str, lines: int) -> list[dict[str, Any]]:
     late = [(place + 1) / lines for place in range(lines)]
     return [
         {
-            "color": tint(color, 0.4 + 0.6 * one),
-            "linewidth": 0.8 + 0.6 * one,
+            "color": paler(color, 0.4 + 0.6 * one),
+            "linewidth": points(0.8 + 0.6 * one),
             "linestyle": _DASHES[place % len(_DASHES)],
             "zorder": 2 + one,
         }

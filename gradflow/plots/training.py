@@ -15,15 +15,15 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from gradflow.plots.curves import KINDS, depths
 from gradflow.plots.labels import text
-from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, tint
+from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, paler, tint
+from gradflow.plots.page import points
+from gradflow.plots.panels import add_legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gradflow.results import History, Study
 
-_TRAIN: dict[str, Any] = {"linestyle": (0, (2.5, 1.2)), "linewidth": 0.7}
-_TEST: dict[str, Any] = {"linestyle": "-", "linewidth": 1.5}
 _PERCENTS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 Errors = Mapping[str, Mapping[int, float]]
 """Errors in percent by kind and depth."""
@@ -31,8 +31,8 @@ Errors = Mapping[str, Mapping[int, float]]
 _ASIDE = 0.13
 """How far to the left of a depth our errors stand, and to its right published ones, so that none is hidden."""
 
-_LABEL_GAP = 0.058
-"""Least distance of two depths written at the right edge, as a part of the axis: that of two lines of small print."""
+_LABEL_GAP = 7.5
+"""Least distance of two depths written at the right edge, in points: that of two lines of small print."""
 
 
 @in_look
@@ -56,11 +56,11 @@ def errors_by_step(
     _error_scale(ax, study, published)
     look, present = look_of(KINDS.index(kind)), depths(study, kind=kind)
     for depth, strength in zip(present, np.linspace(1, 0, len(present))[::-1], strict=True):
-        color, runs = tint(look.color, 0.45 + 0.55 * strength), study.select(kind=kind, depth=depth)
+        color, runs = paler(look.color, 0.45 + 0.55 * strength), study.select(kind=kind, depth=depth)
         steps, train = _percent(runs, "train_error")
-        ax.plot(steps, np.median(train, axis=0), **{"color": color, **_TRAIN, "zorder": 2, **keywords})
+        ax.plot(steps, np.median(train, axis=0), **{"color": color, **_train(), "zorder": 2, **keywords})
         steps, test = _percent(runs, "test_error")
-        shown = {"color": color, **_TEST, "linewidth": 0.9 + 0.8 * strength, "label": f"{text(kind)}-{depth}"}
+        shown = {"color": color, **_test(0.9 + 0.8 * strength), "label": f"{text(kind)}-{depth}"}
         ax.plot(steps, np.median(test, axis=0), **{**shown, "zorder": 3, **keywords})
         band: dict[str, Any] = {"color": tint(look.color, 0.16), "linewidth": 0, "zorder": 1}
         ax.fill_between(steps, test.min(axis=0), test.max(axis=0), **band)
@@ -92,13 +92,14 @@ def final_errors_by_depth(
     for kind in KINDS:
         look, present = look_of(KINDS.index(kind)), depths(study, kind=kind)
         x = [places[depth] - _ASIDE for depth in present]
-        for curve, line in (("train_error", {**_TRAIN, "markersize": 1.8}), ("test_error", _TEST)):
+        for curve, line in (("train_error", {**_train(), "markersize": points(1.8)}), ("test_error", _test())):
             runs = [100 * study.final(curve, kind=kind, depth=depth) for depth in present]
             shown = {**line, "color": look.color, "marker": look.marker, "label": text(kind)}
             if curve == "train_error":
                 shown["label"] = f"_{text(kind)}"
             ax.plot(x, [np.median(run) for run in runs], **{**shown, **keywords})
-            ax.vlines(x, [run.min() for run in runs], [run.max() for run in runs], color=look.color, linewidth=0.8)
+            low, high = [run.min() for run in runs], [run.max() for run in runs]
+            ax.vlines(x, low, high, color=look.color, linewidth=points(0.8))
         for depth, error in {**published[kind], **above[kind]}.items():
             ax.plot([places[depth] + _ASIDE], [error], **_published(look))
         for depth, bound in above[kind].items():
@@ -112,11 +113,9 @@ def final_errors_by_depth(
 def error_legend(figure: Figure, title: str) -> None:
     """The legend of :func:`errors_by_step`, above all panels: which line is which, and whose the open markers are."""
     marks: Any = tuple(Line2D([], [], **_published(look_of(place))) for place in range(len(KINDS)))
-    lines = (Line2D([], [], color=INK, **_TRAIN), Line2D([], [], color=INK, **_TEST))
+    lines = (Line2D([], [], color=INK, **_train()), Line2D([], [], color=INK, **_test()))
     names = (text("train_error_short"), text("test_error_short"), text("published_cifar10"))
-    handlers = {tuple: HandlerTuple(ndivide=None)}
-    where: dict[str, Any] = {"loc": "outside upper center", "ncols": 3, "title": title}
-    figure.legend([*lines, marks], names, handler_map=handlers, **where)
+    add_legend(figure, [*lines, marks], names, title=title, handler_map={tuple: HandlerTuple(ndivide=None)})
 
 
 @in_look
@@ -141,11 +140,11 @@ def accuracy_by_progress(
 
 def published_marks(ax: Axes, marks: Mapping[str, Sequence[tuple[float, float]]]) -> list[Line2D]:
     """Published values as open dark markers, one shape for each name, with points (x, y); they are returned."""
-    shown: dict[str, Any] = {"color": INK, "markersize": 4, "markerfacecolor": "none", "linestyle": "none", "zorder": 5}
+    shown: dict[str, Any] = {"color": INK, "markersize": points(4), "markerfacecolor": "none", "linestyle": "none"}
     drawn: list[Line2D] = []
-    for marker, (name, points) in zip("o^D", marks.items(), strict=False):
-        x, y = zip(*points, strict=True)
-        drawn += ax.plot(x, y, **shown, marker=marker, label=name, clip_on=False)
+    for marker, (name, pairs) in zip("o^D", marks.items(), strict=False):
+        x, y = zip(*pairs, strict=True)
+        drawn += ax.plot(x, y, **shown, marker=marker, label=name, zorder=5, clip_on=False)
     return drawn
 
 
@@ -154,7 +153,8 @@ def legend_in_rows(figure: Figure, *rows: Sequence[Artist], title: str) -> None:
     empty = Line2D([], [], linestyle="none", label=" ")
     columns = list(zip_longest(*rows, fillvalue=empty))
     handles = [handle for column in columns for handle in column]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(columns), title=title)
+    labels = [str(handle.get_label()) for handle in handles]
+    add_legend(figure, handles, labels, title=title, columns=len(columns))
 
 
 @in_look
@@ -178,7 +178,7 @@ def rate_by_progress(
 def stage_lines(ax: Axes, milestones: Sequence[float]) -> None:
     """Vertical lines where the learning rate falls, ``milestones`` as parts of the run."""
     for place in milestones:
-        ax.axvline(100 * place, color="#777777", linewidth=0.7, linestyle=":", zorder=1.5)
+        ax.axvline(100 * place, color="#777777", linewidth=points(0.7), linestyle=":", zorder=1.5)
 
 
 def _error_scale(ax: Axes, study: Study, published: Errors) -> None:
@@ -212,16 +212,27 @@ def _rates(run: History) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([ends[:-1], ends[1:]], axis=1).ravel(), np.repeat(recipe["lr"] * recipe["factor"] ** stages, 2)
 
 
+def _train() -> dict[str, Any]:
+    """How a training error is drawn: thin and dashed."""
+    return {"linestyle": (0, (2.5, 1.2)), "linewidth": points(0.7)}
+
+
+def _test(width: float = 1.5) -> dict[str, Any]:
+    """How a test error is drawn: bold."""
+    return {"linestyle": "-", "linewidth": points(width)}
+
+
 def _published(look: Look) -> dict[str, Any]:
     """How a published error is marked: an open marker of the kind's colour and shape."""
     shown: dict[str, Any] = {"color": look.color, "marker": look.marker, "markerfacecolor": "white"}
-    return {**shown, "linestyle": "none", "markersize": 4, "zorder": 5, "clip_on": False}
+    return {**shown, "linestyle": "none", "markersize": points(4), "zorder": 5, "clip_on": False}
 
 
 def _arrow_up(ax: Axes, x: float, y: float, look: Look, **keywords: Any) -> None:
     """A short arrow upward from a marker: the true value lies above it."""
-    arrow = {"arrowstyle": "<-", "color": look.color, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 2}
-    ax.annotate("", (x, y), (0, 11), textcoords="offset points", arrowprops=arrow, annotation_clip=False, **keywords)
+    arrow = {"arrowstyle": "<-", "color": look.color, "linewidth": points(0.8), "shrinkA": 0, "shrinkB": points(2)}
+    shown = {"arrowprops": arrow, "annotation_clip": False, **keywords}
+    ax.annotate("", (x, y), (0, points(11)), textcoords="offset points", **shown)
 
 
 def _at_the_edge(ax: Axes, look: Look, published: Mapping[int, float], above: Mapping[int, float]) -> None:
@@ -230,13 +241,15 @@ def _at_the_edge(ax: Axes, look: Look, published: Mapping[int, float], above: Ma
     order = sorted(known, key=lambda depth: known[depth])
     scale = ax.get_yaxis_transform()
     low, high = np.log(ax.get_ylim())
-    heights = _apart([(np.log(known[depth]) - low) / (high - low) for depth in order], _LABEL_GAP)
+    gap = points(_LABEL_GAP) * ax.figure.dpi / 72 / ax.bbox.height
+    heights = _apart([(np.log(known[depth]) - low) / (high - low) for depth in order], gap)
     for depth, height in zip(order, heights, strict=True):
         ax.plot([1], [known[depth]], transform=scale, **_published(look))
         if depth in above:
             _arrow_up(ax, 1, known[depth], look, xycoords=scale)
-        line = {"arrowstyle": "-", "color": look.color, "linewidth": 0.4, "shrinkA": 0.5, "shrinkB": 2}
-        words: dict[str, Any] = {"fontsize": 5.5, "color": INK, "va": "center", "annotation_clip": False}
+        line = {"arrowstyle": "-", "color": look.color, "linewidth": points(0.5)}
+        line |= {"shrinkA": points(0.5), "shrinkB": points(2)}
+        words: dict[str, Any] = {"fontsize": points(6), "color": INK, "va": "center", "annotation_clip": False}
         ax.annotate(
             str(depth),
             (1, known[depth]),

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, Locator
 
 from gradflow.plots.labels import text
 from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, tint
+from gradflow.plots.page import points
 from gradflow.quantiles import quantile
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 PARTS = ("shortcut", "residual", "whole")
 FORWARD = ("carried", "summed", "signal")
 _MARKERS = 16
-_LEFT_OF: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 6}
 
 
 @in_look
@@ -99,13 +99,13 @@ def part_ratio(split: GradientSplit, *, ax: Axes | None = None, unit: int = 0, p
     low, high = (shown[0], shown[-1] + 1) if len(shown) else (0, len(counts))
     density = counts[low:high] / max(counts.max(), 1)
     look = look_of(place)
-    line: dict[str, Any] = {"color": look.color, "linestyle": look.linestyle, "linewidth": 0.9, **keywords}
+    line: dict[str, Any] = {"color": look.color, "linestyle": look.linestyle, "linewidth": points(0.9), **keywords}
     ax.stairs(density, edges[low : high + 1], **line)
     if not any(line.get_gid() == "cancelled" for line in ax.lines):
-        ax.axvline(np.arcsinh(-1), color=INK, linewidth=0.6, gid="cancelled")
-        ax.annotate("−1", (np.arcsinh(-1), 1), (-2, 0), xycoords=("data", "axes fraction"), **_LEFT_OF)
-        ticks = [-1e7, -1e3, 0, 1e3, 1e7]
-        ax.set_xticks(np.arcsinh(ticks), ["$-10^7$", "$-10^3$", "0", "$10^3$", "$10^7$"])
+        ax.axvline(np.arcsinh(-1), color=INK, linewidth=points(0.6), gid="cancelled")
+        left: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": points(6)}
+        ax.annotate("−1", (np.arcsinh(-1), 1), (points(-2), 0), xycoords=("data", "axes fraction"), **left)
+        ax.set_xticks(np.arcsinh([-1e6, 0, 1e6]), ["$-10^6$", "0", "$10^6$"])
         ax.set(xlabel=text("part_ratio"), ylabel=text("density"))
     ax.set_ylim(0, None)
     return ax
@@ -146,7 +146,7 @@ def response_line(table: Table, *, ax: Axes | None = None, place: int = 1, **key
 def path_counts(spectrum: PathSpectrum, *, ax: Axes | None = None, **keywords: Any) -> Axes:
     """Number of paths of each length, on a logarithmic axis."""
     ax = axes_or_new(ax)
-    _line(ax, spectrum.lengths, spectrum.log10_counts, {"color": INK, "linewidth": 1.1, **keywords})
+    _line(ax, spectrum.lengths, spectrum.log10_counts, {"color": INK, **keywords})
     powers_of_ten(ax.yaxis)
     ax.set(xlabel=text("path_length"), ylabel=text("path_counts"))
     return ax
@@ -165,7 +165,7 @@ def gradient_per_path(spectrum: PathSpectrum, *, ax: Axes | None = None, place: 
         with np.errstate(divide="ignore"):
             along = (np.log10(spectrum.single) - whole[:, :, None]).transpose(0, 2, 1)
         single = quantile(along.reshape(-1, len(spectrum.lengths)), 0.5)
-        shown = {"color": look.color, "linestyle": ":", "linewidth": 1.0, "label": "_single"}
+        shown = {"color": look.color, "linestyle": ":", "linewidth": points(1.0), "label": "_single"}
         _line(ax, spectrum.lengths, single, shown)
     powers_of_ten(ax.yaxis)
     ax.set(xlabel=text("path_length"), ylabel=text("per_path"))

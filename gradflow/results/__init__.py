@@ -1,7 +1,7 @@
 """The border between tensors and numbers: frozen results that hold arrays and say where they came from."""
 
 from gradflow.quantiles import quantile
-from gradflow.results.base import PICTURES, Result, load
+from gradflow.results.base import ENDINGS, PICTURES, Result, load
 from gradflow.results.costs import Cost
 from gradflow.results.gradients import HISTOGRAM_EDGES, Comparison, Trace
 from gradflow.results.landscape import LossSlice
@@ -13,6 +13,7 @@ from gradflow.results.splits import RATIO_EDGES, GradientSplit
 from gradflow.results.tables import Panels, Table
 
 __all__ = [
+    "ENDINGS",
     "HISTOGRAM_EDGES",
     "PICTURES",
     "RATIO_EDGES",

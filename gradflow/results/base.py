@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
+import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PICTURES = (".pdf", ".svg", ".png")
+ENDINGS = (".json", *PICTURES, ".html")
+"""What a result can be saved as: numbers, picture, or a page with both."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -55,8 +57,9 @@ class Result:
         return type(self).__name__, {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
     def save(self, path: str | Path) -> Self:
-        """Save the numbers (``.json``) or the picture (``.pdf``, ``.svg``, ``.png``) and return the result itself.
+        """Save the numbers (``.json``), the picture (``.pdf``, ``.svg``, ``.png``) or a page with both (``.html``).
 
+        Returns the result itself.
         A JSON file that already holds an equal result is left untouched. Raises ValueError for another ending.
         """
         path = Path(path)
@@ -65,8 +68,10 @@ class Result:
                 write_whole(path, storage.dumps(*self.stored()))
         elif path.suffix in PICTURES:
             write_whole(path, self._picture(path.suffix[1:]))
+        elif path.suffix == ".html":
+            write_whole(path, self.to_html().encode())
         else:
-            raise ValueError(f"path must end in .json, .pdf, .svg or .png; got {path.name!r}")
+            raise ValueError(f"path must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}; got {path.name!r}")
         return self
 
     def _is_saved_in(self, path: Path) -> bool:
@@ -90,6 +95,10 @@ class Result:
     def _columns(self) -> dict[str, Any]:
         raise TypeError(f"a {type(self).__name__} is not a table; use its parts")
 
+    def is_drawn(self) -> bool:
+        """Whether :meth:`plot` can draw it."""
+        return self.has_picture
+
     def _picture(self, kind: str) -> bytes:
         from gradflow import plots
 
@@ -98,22 +107,37 @@ class Result:
             self.plot(ax=figure.subplots())
         return plots.render(figure, kind)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._html()}
+    def blocks(self) -> list[list[str | Grid]]:
+        """What ``repr`` says, with whole tables: lines and tables, in a list for each part between empty lines."""
+        token = _grids.set([])
+        try:
+            said = repr(self)
+            grids = _grids.get() or []
+        finally:
+            _grids.reset(token)
+        return [[_grid_or_line(line, grids) for line in block.split("\n")] for block in said.split("\n\n")]
 
-    def _html(self) -> str:
-        if not self.has_picture:
-            return f"<pre>{escape(repr(self))}</pre>"
-        picture = base64.b64encode(self._picture("svg")).decode()
-        return (
-            f'<img alt="{escape(type(self).__name__)}" src="data:image/svg+xml;base64,{picture}"/>'
-            f"<pre>{escape(repr(self))}</pre>"
-        )
+    def heading(self) -> str:
+        """The first line of ``repr``, or the name of the class where that is a table."""
+        first = self.blocks()[0][0]
+        return first if isinstance(first, str) else type(self).__name__
+
+    def sentences(self) -> list[str]:
+        """What is said of the numbers, beside the heading."""
+        return [part for block in self.blocks() for part in block if isinstance(part, str) and part != self.heading()]
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from gradflow import plots
+        from gradflow.results import pages
+
+        with plots.on_screen():
+            return {"text/plain": repr(self), "text/html": pages.for_notebook(self)}
 
     def to_html(self) -> str:
-        """One self-contained HTML page with the figure and the text table; it needs no network."""
-        title = f"gradflow {type(self).__name__}"
-        return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{title}</title>{self._html()}</html>'
+        """One self-contained page of HTML with figure, whole tables, what they say, and where they come from."""
+        from gradflow.results import pages
+
+        return pages.page(self)
 
 
 def load(path: str | Path) -> Any:
@@ -190,8 +214,28 @@ def unseen_note(names: tuple[str, ...], start: str = "\n") -> str:
     return f"{start}nothing measured for: {', '.join(names)}" if names else ""
 
 
+class Grid(NamedTuple):
+    """A whole table: names of columns, and the columns, of cells with a ``str``."""
+
+    header: Any
+    columns: Any
+
+
+_grids: ContextVar[list[Grid] | None] = ContextVar("grids", default=None)
+"""Where :meth:`Result.blocks` gathers tables; None while they are to be text."""
+
+
+def _grid_or_line(line: str, grids: list[Grid]) -> str | Grid:
+    place = re.fullmatch("\0([0-9]+)\0", line)
+    return grids[int(place[1])] if place and int(place[1]) < len(grids) else line
+
+
 def text_table(header: Any, columns: Any, most: int = 24) -> str:
     """Columns of text, first left and others right aligned; the middle of a long table becomes one line of dots."""
+    grids = _grids.get()
+    if grids is not None:
+        grids.append(Grid(header, columns))
+        return f"\0{len(grids) - 1}\0"
     rows = [tuple(header), *zip(*columns, strict=True)]
     if len(rows) > most + 1:
         rows = [*rows[: most // 2 + 1], ("…",) * len(rows[0]), *rows[-(most // 2) :]]

@@ -5,8 +5,8 @@ Letters: S steps or seeds, L layers, Q quantities.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from gradflow.verdicts import Verdict, judge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from gradflow.plots import Film
 
 HISTOGRAM_EDGES = np.arange(-50.0, 50.5, 0.5)
 """Bin edges of log10|g|; zeros are counted in the first bin, anything beyond the last edge in the last."""
@@ -62,6 +64,13 @@ class Trace(Result):
         if self.histograms is None:
             raise ValueError("this trace has no histograms; record them with trace(..., histograms=True)")
         return self.histograms[:, :, self._index(quantity)]
+
+    def at(self, place: int) -> Trace:
+        """The trace of one step only, the one at ``place``. Raises IndexError where there is none."""
+        place = range(self.steps)[place]
+        here = slice(place, place + 1)
+        counts = None if self.histograms is None else self.histograms[here]
+        return replace(self, values=self.values[here], nonfinite=self.nonfinite[here], histograms=counts)
 
     def median(self, quantity: str) -> np.ndarray:
         """Median over the steps, shape (L,)."""
@@ -162,6 +171,20 @@ class Comparison(Result):
 
         return plots.gradient_flow(self, ax=ax, **keywords)
 
+    def animate(self, *others: Comparison, titles: Sequence[str] | None = None, seconds: float | None = None) -> Film:
+        """A film of the backward pass, layer by layer from the loss to the input, that a notebook plays.
+
+        ``others`` follow one after the other, such as deeper nets or later steps of a training; what came before stays
+        as pale lines. ``titles`` (one each) say which is which, by default the number of layers where it differs;
+        ``seconds`` is how long each wave runs. ``.save("x.gif")``, ``"x.html"`` and ``"x.mp4"`` write the film. It is
+        drawn for a notebook unless :func:`gradflow.plots.style` says otherwise. Raises ValueError as
+        :func:`gradflow.plots.gradient_film` does.
+        """
+        from gradflow import plots
+
+        with plots.on_screen():
+            return plots.gradient_film((self, *others), titles=titles, seconds=seconds)
+
     def _columns(self) -> dict[str, Any]:
         rows = [
             (name, repeat, layer, value)
@@ -170,6 +193,11 @@ class Comparison(Result):
             for layer, value in zip(trace.layers, row, strict=True)
         ]
         return dict(zip(("model", "repeat", "layer", self.quantity), zip(*rows, strict=True), strict=True))
+
+    def heading(self) -> str:
+        from gradflow.plots.labels import norm_of
+
+        return f"{norm_of(self.norm, self.quantity)}: {', '.join(self.traces)}"
 
     def _unmatched(self) -> str:
         reference, *others = self.traces

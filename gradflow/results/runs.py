@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradflow.results.base import Result, count, number, text_table
-from gradflow.results.gradients import Trace
+from gradflow.results.gradients import Comparison, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from gradflow.plots import Film
+
+_MOST_RUNS = 6
+"""As many as there are looks of lines."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -58,6 +63,18 @@ class History(Result):
 
         return plots.learning_curves(self, ax=ax, **keywords)
 
+    def animate(self, *, quantity: str | None = None, seconds: float | None = None) -> Film:
+        """A film of the training: the gradient by layer at each traced step, with the training error so far.
+
+        ``quantity`` is one that was traced, by default the first; ``seconds`` is how long the film runs. See
+        :meth:`Comparison.animate` for what can be done with it. Raises ValueError for a history without a trace.
+        """
+        from gradflow import plots
+
+        with plots.on_screen():
+            runs = {plots.labels.text("film:net"): self}
+            return plots.training_film(gradients_by_step(runs, quantity), runs, seconds=seconds)
+
     def _columns(self) -> dict[str, Any]:
         names = ("epoch", "steps", "train_loss", "train_error", "test_loss", "test_error")
         return {name: getattr(self, name) for name in names}
@@ -99,16 +116,48 @@ class Study(Result):
         """The last value of a curve for each selected run, shape (runs,)."""
         return np.array([getattr(run, what)[-1] for run in self.select(**wanted)])
 
+    def is_drawn(self) -> bool:
+        return all({"depth", "kind"} <= setting.keys() for setting in self.settings)
+
     def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
-        if not all({"depth", "kind"} <= setting.keys() for setting in self.settings):
+        if not self.is_drawn():
             raise ValueError("a study is drawn by depth and kind; this one has other settings: use to_frame()")
         from gradflow import plots
 
         return plots.error_by_depth(self, ax=ax, **keywords)
 
+    def animate(self, *, quantity: str | None = None, seconds: float | None = None, **wanted: Any) -> Film:
+        """A film of the trainings, all in one picture: :meth:`History.animate` for several runs.
+
+        ``wanted`` narrows the study, such as ``depth=56, seed=0``. Raises KeyError if no run is left, ValueError for
+        more than six, and for one without a trace.
+        """
+        from gradflow import plots
+
+        runs = self.subset(**wanted).named() if wanted else self.named()
+        if len(runs) > _MOST_RUNS:
+            raise ValueError(
+                f"expected at most {_MOST_RUNS} runs in one film, got {len(runs)}: choose some by their settings, such "
+                "as study.animate(depth=20, seed=0)"
+            )
+        with plots.on_screen():
+            return plots.training_film(gradients_by_step(runs, quantity), runs, seconds=seconds)
+
+    def named(self) -> dict[str, History]:
+        """The histories by what tells them apart, such as "plain", or "plain, depth 8, seed 1"; plain ones first."""
+        apart = [key for key in self._keys() if len({repr(setting.get(key)) for setting in self.settings}) > 1]
+        runs: dict[str, History] = {}
+        for setting, run in zip(self.settings, self.histories, strict=True):
+            parts = [str(setting[key]) if key == "kind" else f"{key} {setting.get(key)}" for key in apart]
+            name = ", ".join(parts) or str(setting.get("kind", len(runs)))
+            runs[name if name not in runs else f"{name} ({len(runs)})"] = run
+        return dict(sorted(runs.items(), key=lambda one: not one[0].startswith("plain")))
+
+    def _keys(self) -> list[str]:
+        return list(dict.fromkeys(key for setting in self.settings for key in setting))
+
     def _columns(self) -> dict[str, Any]:
-        names = list(dict.fromkeys(key for setting in self.settings for key in setting))
-        columns: dict[str, Any] = {name: [setting.get(name) for setting in self.settings] for name in names}
+        columns: dict[str, Any] = {name: [setting.get(name) for setting in self.settings] for name in self._keys()}
         for curve in ("train_error", "test_error"):
             columns[curve] = [float(getattr(run, curve)[-1]) for run in self.histories]
         return columns
@@ -119,6 +168,32 @@ class Study(Result):
         failed = [f"failed: {_told(one['setting'])}: {one['error']}: {one['message']}" for one in self.failures]
         more = f", {len(failed)} more failed" if failed else ""
         return "\n".join([f"Study: {count(len(self.histories), 'run')}{more}", table, *failed])
+
+
+def gradients_by_step(runs: Mapping[str, History], quantity: str | None = None) -> dict[float, Comparison]:
+    """The gradients of several nets side by side at each optimiser step at which one of them was traced.
+
+    A net that was not traced at a step is shown as it was when it last was, or else when it first was. ``quantity`` is
+    by default the first that was traced. Raises ValueError where a run has no trace, or not of this quantity.
+    """
+    traced = {name: _traced(name, run, quantity) for name, run in runs.items()}
+    steps = sorted({float(step) for _, places in traced.values() for step in places})
+    found = {}
+    for step in steps:
+        now = {name: max(0, int(np.searchsorted(places, step, "right")) - 1) for name, (_, places) in traced.items()}
+        traces = {name: trace.at(now[name]) for name, (trace, _) in traced.items()}
+        first = next(iter(traces.values()))
+        found[step] = Comparison(traces=traces, quantity=quantity or first.quantities[0], norm=first.norm)
+    return found
+
+
+def _traced(name: str, run: History, quantity: str | None) -> tuple[Trace, np.ndarray]:
+    if run.trace is None or run.traced_steps is None or not run.trace.steps:
+        raise ValueError(f"the run {name!r} has no trace; record one with fit(..., trace_every=10)")
+    wanted = quantity or run.trace.quantities[0]
+    if wanted not in run.trace.quantities:
+        raise ValueError(f"quantity must be one of {', '.join(run.trace.quantities)}; got {quantity!r}")
+    return run.trace, run.traced_steps
 
 
 def _cell(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def fit(
     precision: str = "float32",
     fused: bool = False,
     compile: bool | str = False,
-    progress: bool = True,
+    progress: bool | Callable[[int, int], None] = True,
 ) -> History:
     """Train ``model`` in place with cross-entropy, and return loss and error on train and test after every epoch.
 
@@ -63,14 +64,16 @@ def fit(
     trace_every: record ``quantities`` of ``layers`` (see :func:`gradflow.trace`) at every n-th step. evaluate_every:
     take the curves after every n-th epoch and the last. evaluate_train: take the training curve in eval mode over the
     whole training set (the default up to 10,000 samples); else it is the mean over the batches of each epoch as they
-    were trained on, in train mode and augmented, without a second pass, and NaN before training. progress: show a bar.
+    were trained on, in train mode and augmented, without a second pass, and NaN before training. progress: show a bar,
+    or a function that is told after each step how many are taken and of how many; what it raises ends the run.
     Inside a process group (torchrun) each process trains on its share of every batch, with BatchNorm's statistics and
     the trace those of that share; the gradients are those of the whole batch.
 
     Raises TypeError or ValueError for what does not fit (sizes, classes, options, the checkpoint of another run);
     FileExistsError for a checkpoint that would be overwritten; OSError where it cannot be written or another process
     writes it, before training starts; FloatingPointError when the loss is no longer finite: with the step and the layer
-    where it began, and the checkpoint before it left as it was.
+    where it began, the checkpoint before it left as it was, and the History up to there, if there is one, as the
+    error's ``history``.
     """
     sets = _checked(data)
     _check_intervals(trace_every=trace_every, evaluate_every=evaluate_every)
@@ -99,13 +102,24 @@ def fit(
             identity = identity_of(model, recipe.described(), seed, sets, **options, **traced, **engine.choices())
             kept = Checkpoint(Path(checkpoint), identity, every=checkpoint_every, writes=engine.processes.is_first)
             stack.enter_context(kept)
-        with watched or nullcontext():
-            _train(run, kept, resume, evaluate_every, progress and engine.processes.is_first)
+        try:
+            with watched or nullcontext():
+                _train(run, kept, resume, evaluate_every, progress if engine.processes.is_first else False)
+        except FloatingPointError as error:
+            if run.curves:  # else not even the loss before training was finite
+                error.history = _history(run, trace_every, seed)  # type: ignore[attr-defined]
+            raise
         model.train()
         return _history(run, trace_every, seed)
 
 
-def _train(run: Run, kept: Checkpoint | None, resume: bool, evaluate_every: int, progress: bool) -> None:
+def _train(
+    run: Run,
+    kept: Checkpoint | None,
+    resume: bool,
+    evaluate_every: int,
+    progress: bool | Callable[[int, int], None],
+) -> None:
     """Take the steps that are left, and keep curves and checkpoints."""
     paused = run.watched.paused if run.watched is not None else nullcontext
     if kept is not None and resume and kept.path.exists():
@@ -116,8 +130,14 @@ def _train(run: Run, kept: Checkpoint | None, resume: bool, evaluate_every: int,
     run.engine.processes.wait()
     if kept is not None:
         kept.save(run.state_dict())  # what cannot be written is found out now
+    tell = progress if callable(progress) else None
     bar = tqdm(
-        total=run.total, initial=run.step, desc=run.recipe.name, unit="step", disable=not progress, dynamic_ncols=True
+        total=run.total,
+        initial=run.step,
+        desc=run.recipe.name,
+        unit="step",
+        disable=not progress or tell is not None,
+        dynamic_ncols=True,
     )
     run.model.train()
     with bar, waiting_interruption() if kept is not None else nullcontext() as interruption:
@@ -133,6 +153,8 @@ def _train(run: Run, kept: Checkpoint | None, resume: bool, evaluate_every: int,
                 bar.set_postfix_str(_standing(run), refresh=False)
             if kept is not None and interruption is not None:
                 _keep(run, kept, stop=interruption.asked)
+            if tell is not None:
+                tell(run.step, run.total)
 
 
 def _keep(run: Run, kept: Checkpoint, *, stop: bool) -> None:
@@ -158,6 +180,7 @@ def _standing(run: Run) -> str:
 
 def _history(run: Run, trace_every: int | None, seed: int) -> History:
     epoch, steps, train_loss, train_error, test_loss, test_error = np.array(run.curves).T
+    trace = run.watched.result if run.watched is not None else None
     unusual = run.engine.choices()
     if run.engine.processes.count > 1:
         unusual["processes"] = run.engine.processes.count
@@ -171,8 +194,8 @@ def _history(run: Run, trace_every: int | None, seed: int) -> History:
         test_loss=test_loss,
         test_error=test_error,
         learning_rate=np.array(run.rates),
-        trace=run.watched.result if run.watched is not None else None,
-        traced_steps=np.arange(run.total)[::trace_every] if run.watched is not None else None,
+        trace=trace,
+        traced_steps=np.arange(run.total)[::trace_every][: trace.steps] if trace is not None else None,
         provenance=describe(
             run.model,
             seconds=run.elapsed(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradflow import verdicts
 from gradflow.plots.labels import english_captions
 
 WORDS: dict[str, str] = {
@@ -49,6 +50,7 @@ WORDS: dict[str, str] = {
     "weight": "weight",
     "update_ratio": r"log$_{10}$(update : weight)",
     # norms
+    "norm_of": "{norm} of {quantity}",
     "rms": "RMS",
     "l2": "L2 norm",
     "mean_abs": "mean absolute value",
@@ -71,11 +73,43 @@ WORDS: dict[str, str] = {
     "never": "not within {budget}",
     "sgd": "SGD",
     "adam": "Adam",
+    # names and choices
+    "plain-20": "plain-20",
+    "plain-56": "plain-56",
+    "residual-20": "residual-20",
+    "residual-56": "residual-56",
+    "activation:linear": "linear",
+    "init:default": "default",
+    "init:orthogonal": "orthogonal",
+    "loss:mean squared error": "mean squared error",
+    "loss:cross-entropy": "cross-entropy",
+    "mode:train": "train",
+    "mode:eval": "eval",
+    "not_recorded": "(not recorded)",
+    # between the parts of a list
+    "list:comma": ", ",
+    "list:semicolon": "; ",
+    "list:and": " and ",
+    # films and pages
+    "film:backward": "backward: layer {layer} of {layers}",
+    "film:backward_relative": "backward: relative depth {place:.2f}",
+    "film:step": "optimiser step {step} of {last}",
+    "film:net": "net",
+    "film:first": "first frame",
+    "film:back": "one frame back",
+    "film:play": "play",
+    "film:pause": "pause",
+    "film:on": "one frame on",
+    "film:frame": "frame",
+    "film:again": "repeat",
+    "page:settings": "Where the numbers come from",
+    "page:table": "Table of the numbers",
     # panels
     "layers_panel": "{layers} layers",
     "without_norm": "50 layers, no BatchNorm",
     "with_norm": "50 layers, BatchNorm",
     "median_and_range": "median and range of {seeds} seeds",
+    "init-theory:where": "{activation} with {init}",
     "degradation:a": "a  training",
     "degradation:b": "b  test",
     "degradation:c": "c  final test error",
@@ -123,10 +157,10 @@ WORDS: dict[str, str] = {
     "lesions:a": "a  one unit removed",
     "lesions:b": "b  random units removed",
     "lesions:c": "c  units reordered",
-    "lesions:gradual": "As there, the residual net fails little by little and the plain net at once",
-    "lesions:sudden": "Unlike there, it is not so that only the plain net fails at once",
-    "lesions:sizes": "As there, a unit that changes size is missed most",
-    "lesions:others": "Unlike there, the unit that is missed most is not one that changes size",
+    "lesions:gradual": "As in Veit16, the residual net fails little by little and the plain net at once",
+    "lesions:sudden": "Unlike in Veit16, it is not so that only the plain net fails at once",
+    "lesions:sizes": "As in Veit16, a unit that changes size is missed most",
+    "lesions:others": "Unlike in Veit16, the unit that is missed most is not one that changes size",
     "layers_behind": "layers behind (0 = last unit)",
     "gradient_correlation": "correlation of gradients",
     "train_loss": "training loss",
@@ -237,6 +271,7 @@ WORDS: dict[str, str] = {
     "resnet18:plain-steps": "plain twin",
     "resnet18:residual-exponential": "residual, exponential rate",
     "resnet18:plain-exponential": "plain twin, exponential rate",
+    "resnet18:final": "{net} {accuracy:.1f} %",
     "resnet18:chapter": "published: chapter, 3×3 stem",
     "resnet18:stem": "published: chapter, 224 stem",
     "resnet18:repository": "published: a repository",
@@ -264,5 +299,6 @@ WORDS: dict[str, str] = {
     "loss-shape:differs": "Other than in the paper",
     "loss-shape:smooths": "goes with a wider and more convex valley",
     "loss-shape:unclear": "does not clearly go with a wider and more convex valley",
+    **verdicts.WORDS,
     **english_captions.CAPTIONS,
 }

@@ -1,0 +1,191 @@
+"""Panels in rows of as many as the page is wide, shared legends, and words that keep to the room they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradflow import plots
+from gradflow.plots.panels import _BREAKS, _best_cuts
+
+
+@pytest.fixture(autouse=True)
+def _page() -> Iterator[None]:
+    with plots.style():
+        yield
+
+
+def rows_of(axes: list[Axes]) -> list[int]:
+    """How many panels stand in each row, from the top."""
+    tops = [round(ax.get_position().y1, 3) for ax in axes]
+    return [tops.count(top) for top in sorted(set(tops), reverse=True)]
+
+
+def labelled(count: int, *, width_mm: float, **words: str) -> tuple[Figure, list[Axes]]:
+    with plots.style(width_mm=width_mm):
+        figure, axes = plots.panel_grid(count)
+        for ax in axes:
+            ax.plot([0, 1], label="a line")
+            ax.set(**words)
+    return figure, axes
+
+
+@pytest.mark.parametrize(
+    ("page", "columns"),
+    [
+        ({}, 3),
+        ({"width_mm": 84}, 2),
+        ({"width_mm": 60}, 1),
+        ({"context": "lecture"}, 3),
+        ({"context": "lecture", "width_mm": 174}, 2),
+        ({"context": "lecture", "width_mm": 84}, 1),
+    ],
+)
+def test_as_many_panels_side_by_side_as_fit_with_type_of_this_size(page: dict[str, Any], columns: int) -> None:
+    with plots.style(**page):
+        assert plots.page_columns(3) == columns
+        assert plots.page_columns(1) == 1
+        _, axes = plots.panel_grid(3)
+        assert max(rows_of(axes)) == columns
+
+
+def test_rows_are_filled_evenly_and_the_figure_grows_with_them() -> None:
+    figure, axes = plots.panel_grid(4, row_mm=50)
+    assert rows_of(axes) == [2, 2], "rather than three and one"
+    assert figure.get_size_inches() * 25.4 == pytest.approx([174, 100])
+    with plots.style(width_mm=84):
+        figure, axes = plots.panel_grid(5, row_mm=50, tallest=1)
+    assert rows_of(axes) == [2, 2, 1]
+    assert figure.get_size_inches() * 25.4 == pytest.approx([84, 3 * 42]), "no higher than wide"
+    with plots.style("lecture"):
+        figure, _ = plots.panel_grid(2, row_mm=50)
+    assert figure.get_figheight() * 25.4 == pytest.approx(50 * 2.4)
+    with pytest.raises(ValueError, match="at least 1; got count=0"):
+        plots.panel_grid(0)
+
+
+def test_a_legend_stands_in_the_cell_that_is_left_over() -> None:
+    figure, axes = labelled(3, width_mm=84)
+    height = figure.get_figheight()
+    axes[0].legend()
+    legend = plots.shared_legend(figure, axes, title="of all")
+    assert axes[0].get_legend() is None
+    assert not figure.legends
+    free = figure.axes[3]
+    assert (free.get_legend(), free.axison) == (legend, False)
+    assert [one.get_text() for one in legend.get_texts()] == ["a line"]
+    assert legend.get_title().get_text() == "of all"
+    assert figure.get_figheight() == height
+
+
+def test_a_legend_above_has_as_many_columns_as_fit_and_the_figure_grows() -> None:
+    widths, columns, heights = (60, 84, 174), [], []
+    for width in widths:
+        with plots.style(width_mm=width):
+            figure, (ax,) = plots.panel_grid(1, row_mm=50, tallest=9)
+            names = [f"number {number} of the lines" for number in range(6)]
+            legend = plots.add_legend(figure, [ax.plot([0, 1])[0] for _ in names], names)
+            figure.draw_without_rendering()
+        assert legend.get_window_extent().width <= figure.bbox.width
+        columns.append(legend._ncols)
+        heights.append(figure.get_figheight() * 25.4)
+    assert columns == sorted(columns)
+    assert columns[0] < columns[-1]
+    assert heights[0] > heights[1] > heights[2] >= 50
+
+
+def test_labels_that_a_neighbour_has_are_left_out() -> None:
+    figure, axes = labelled(4, width_mm=84, xlabel="x", ylabel="y")
+    axes[3].set_ylabel("z")
+    plots.fitted(figure)
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "x", "x"]
+    assert [ax.get_ylabel() for ax in axes] == ["y", "", "y", "z"]
+    assert all(ax.xaxis.get_tick_params()["labelbottom"] for ax in axes), "their axes are their own"
+
+
+def test_numbers_of_a_shared_axis_are_at_the_edge_only() -> None:
+    with plots.style(width_mm=84):
+        figure, axes = plots.panel_grid(3, sharex=True, sharey=True)
+        plots.fitted(figure)
+    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in axes] == [False, True, True], "nothing is below the 2nd"
+    assert [ax.yaxis.get_tick_params()["labelleft"] for ax in axes] == [True, False, True]
+
+
+@pytest.mark.parametrize("width_mm", [84, 174])
+def test_long_words_are_broken_and_short_ones_are_not(width_mm: float) -> None:
+    long = "along the way (one is the whole length of it, x = 3 %)"
+    figure, axes = labelled(2, width_mm=width_mm, xlabel=long, title=f"a  {long}")
+    for ax in axes[1:]:
+        ax.set(xlabel="short", title="b  short")
+    height = figure.get_figheight()
+    plots.fitted(figure)
+    shown = axes[0].get_title(loc="left"), axes[0].get_xlabel()
+    assert [one.replace("\n", " ") for one in shown] == [f"a  {long}", long], "not a word is lost"
+    assert axes[1].get_xlabel() == "short"
+    if width_mm == 84:
+        assert all("\n" in one for one in shown)
+        assert not any(re_glued in one for one in shown for re_glued in ("x\n", "=\n", "\n%", "a\n"))
+        assert figure.get_figheight() > height
+    else:
+        assert not any("\n" in one for one in shown)
+        assert figure.get_figheight() == height
+
+
+def test_a_fitted_figure_is_laid_out_for_good() -> None:
+    figure, axes = labelled(3, width_mm=84, xlabel="one", ylabel="two")
+    plots.fitted(figure)
+    before = [ax.get_position().bounds for ax in axes]
+    figure.draw_without_rendering()
+    assert [ax.get_position().bounds for ax in axes] == before
+    assert plots.render(figure, "svg") == plots.render(figure, "svg")
+
+
+def test_figures_of_the_user_keep_their_size() -> None:
+    figure = Figure(figsize=(2, 2), layout="constrained")
+    ax = figure.subplots()
+    lines = [ax.plot([0, 1])[0] for _ in range(4)]
+    plots.add_legend(figure, lines, [f"a long name of line {place}" for place in range(4)])
+    ax.set_xlabel("a label that is much longer than the axes are wide")
+    plots.fitted(figure)
+    assert figure.get_size_inches().tolist() == [2, 2]
+    assert "\n" in ax.get_xlabel()
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=7), st.integers(30, 80))
+def test_lines_are_few_and_none_is_too_long(widths: list[int], room: int) -> None:
+    pieces = ["word"] * len(widths)
+    cuts = [0, *_best_cuts(pieces, widths, room), len(widths)]
+    lines = [sum(widths[start:end]) for start, end in pairwise(cuts)]
+    assert all(start < end for start, end in pairwise(cuts))
+    assert max(lines) <= room
+    greedy = [0]
+    for width in widths:
+        greedy = [*greedy[:-1], greedy[-1] + width] if greedy[-1] + width <= room else [*greedy, width]
+    assert len(lines) == max(len(greedy), 2), "asked only where one line is too long"
+
+
+def test_lines_end_at_brackets_and_commas_where_that_costs_no_line() -> None:
+    assert _best_cuts(["one ", "two ", "(three ", "four)"], [10, 10, 10, 10], 31) == (2,)
+    assert _best_cuts(["one, ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (1,)
+    assert _best_cuts(["one ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (2,)
+
+
+def test_where_a_line_may_end_in_english_and_in_chinese() -> None:
+    assert _BREAKS.split("b  of x = 3 %, and")[::2] == ["b  of", "x = 3 %,", "and"]
+    assert _BREAKS.split("残差，β = 1，24 层（共 3 个）")[::2] == [
+        "残",
+        "差，",
+        "β = 1，",
+        "24",
+        "层",
+        "（共",
+        "3",
+        "个）",
+    ]

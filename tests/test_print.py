@@ -1,0 +1,239 @@
+"""Every book figure on several pages, artist by artist: what a printer and a reader with good eyes would object to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
+
+import gradflow
+from gradflow import figures, plots
+
+DATA = Path(__file__).parent.parent / "figures" / "data"
+PAGES: dict[str, dict[str, Any]] = {
+    "book-174-mm": {},
+    "book-84-mm-grey": {"width_mm": 84.0, "grey": True},
+    "lecture-grey": {"context": "lecture", "grey": True},
+}
+SCALE = {"book-174-mm": 1.0, "book-84-mm-grey": 1.0, "lecture-grey": 2.4}
+WIDTH_MM = {"book-174-mm": 174.0, "book-84-mm-grey": 84.0, "lecture-grey": 174 * 1.946}
+LEAST_TYPE, LEAST_LINE = 6.0, 0.5
+"""Points at final size in a book."""
+STRIPS = ("why-rms", "shattering")
+"""Figures with panels that show little more than where something jumps, and may be low."""
+
+every_page = pytest.mark.parametrize("page", PAGES)
+every_figure = pytest.mark.parametrize("name", figures.CATALOGUE)
+
+
+@cache
+def numbers(name: str) -> Any:
+    return gradflow.load(DATA / f"{name}.json")
+
+
+class Drawn(NamedTuple):
+    """A figure that is laid out, and all that is drawn of it."""
+
+    figure: Figure
+    artists: list[Artist]
+
+    @property
+    def words(self) -> list[Text]:
+        return [one for one in self.artists if isinstance(one, Text) and one.get_text().strip()]
+
+    @property
+    def panels(self) -> list[Axes]:
+        return [ax for ax in self.figure.axes if ax.axison]
+
+
+@cache
+def drawn(page: str, name: str) -> Drawn:
+    """A figure on a page."""
+    with plots.style(**PAGES[page]):
+        figure = figures.CATALOGUE[name].draw(numbers(name))
+        figure.draw_without_rendering()
+        # Still in its look, as the number of ticks depends on the size of their type.
+        return Drawn(figure, list(seen(figure)))
+
+
+def seen(artist: Artist) -> Iterator[Artist]:
+    """All that is drawn of an artist: what is inside something invisible is not."""
+    if not artist.get_visible():
+        return
+    yield artist
+    for child in _inside(artist):
+        yield from seen(child)
+
+
+def _inside(artist: Artist) -> list[Artist]:
+    if isinstance(artist, Axes) and not artist.axison:
+        return [artist.get_legend()] if artist.get_legend() else []
+    if isinstance(artist, Axis):
+        low, high = sorted(artist.get_view_interval())
+        ticks = [*artist.get_major_ticks(), *artist.get_minor_ticks()]
+        width = 1e-9 * (high - low)
+        shown = [tick for tick in ticks if low - width <= tick.get_loc() <= high + width]
+        return [artist.label, artist.offsetText, *shown]
+    if isinstance(artist, Annotation):
+        return [artist.arrow_patch] if artist.arrow_patch else []
+    return artist.get_children()
+
+
+def box(text: Text) -> Bbox:
+    """Where the words are, without the line that may lead to them."""
+    return Text.get_window_extent(text)
+
+
+def strokes(artist: Artist) -> list[float]:
+    """The widths in points of the lines that an artist draws."""
+    if isinstance(artist, Line2D):
+        if not len(artist.get_xdata()):
+            return []
+        line = [artist.get_linewidth()] if artist.get_linestyle() != "None" else []
+        marked = artist.get_marker() not in ("None", "", " ", None)
+        return line + ([artist.get_markeredgewidth()] if marked else [])
+    if isinstance(artist, (Patch, Collection)):
+        widths = np.atleast_1d(artist.get_linewidth())
+        edges = to_rgba_array(artist.get_edgecolor())
+        return [float(width) for width in widths if width > 0 and len(edges) and edges[:, 3].any()]
+    return []
+
+
+def colors(artist: Artist) -> np.ndarray:
+    """All colours of an artist, rows of red, green, blue and alpha."""
+    if isinstance(artist, Line2D):
+        found = [artist.get_color()]
+        if artist.get_marker() not in ("None", "", " ", None):
+            found += [artist.get_markerfacecolor(), artist.get_markeredgecolor()]
+        return np.vstack([to_rgba_array(one) for one in found])
+    if isinstance(artist, Text):
+        return to_rgba_array(artist.get_color())
+    if isinstance(artist, (Patch, Collection)):
+        return np.vstack([to_rgba_array(artist.get_facecolor()), to_rgba_array(artist.get_edgecolor())])
+    return np.empty((0, 4))
+
+
+def luminance(color: Any) -> float:
+    """Relative luminance of a colour, WCAG 2.1."""
+    channels = to_rgba_array(color)[0, :3]
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+@every_page
+@every_figure
+def test_the_width_is_exact(page: str, name: str) -> None:
+    assert drawn(page, name).figure.get_figwidth() * 25.4 == pytest.approx(WIDTH_MM[page], abs=1e-9)
+
+
+@every_page
+@every_figure
+def test_type_is_not_too_small(page: str, name: str) -> None:
+    """Exponents are smaller, as they are everywhere."""
+    least = LEAST_TYPE * SCALE[page]
+    small = {one.get_text(): one.get_fontsize() for one in drawn(page, name).words if one.get_fontsize() < least - 1e-9}
+    assert not small
+
+
+@every_page
+@every_figure
+def test_lines_are_not_too_thin(page: str, name: str) -> None:
+    found = [(width, artist) for artist in drawn(page, name).artists for width in strokes(artist)]
+    assert len(found) > 10
+    assert not [one for one in found if one[0] < LEAST_LINE * SCALE[page] - 1e-9]
+
+
+@every_page
+@every_figure
+def test_nothing_is_transparent_and_grey_is_grey(page: str, name: str) -> None:
+    for artist in drawn(page, name).artists:
+        assert artist.get_alpha() in (None, 1), artist
+        found = colors(artist)
+        assert set(found[:, 3]) <= {0.0, 1.0}, artist
+        if "grey" in page:
+            shown = found[found[:, 3] > 0]
+            assert np.ptp(shown[:, :3], axis=1) == pytest.approx(0), artist
+
+
+@every_page
+@every_figure
+def test_no_words_are_cut_off(page: str, name: str) -> None:
+    picture = drawn(page, name)
+    frame = picture.figure.bbox.padded(0.5)
+    for one in (*picture.words, *(one for one in picture.artists if isinstance(one, Legend))):
+        inside = box(one) if isinstance(one, Text) else one.get_window_extent()
+        assert frame.x0 <= inside.x0, one
+        assert inside.x1 <= frame.x1, one
+        assert frame.y0 <= inside.y0, one
+        assert inside.y1 <= frame.y1, one
+
+
+@every_page
+@every_figure
+def test_no_words_overlap(page: str, name: str) -> None:
+    picture = drawn(page, name)
+    slack = 0.3 * SCALE[page] / 25.4 * picture.figure.dpi
+    boxes = [(one.get_text(), box(one)) for one in picture.words]
+    together = []
+    for (one, first), (other, second) in combinations(boxes, 2):
+        common = Bbox.intersection(first, second)
+        if common is not None and min(common.width, common.height) > slack:
+            together.append((one, other))
+    assert not together
+
+
+@every_page
+@every_figure
+def test_panels_are_large_enough_to_be_read(page: str, name: str) -> None:
+    picture = drawn(page, name)
+    millimetre = SCALE[page] * picture.figure.dpi / 25.4
+    lowest = 8 if name in STRIPS else 18
+    for ax in picture.panels:
+        size = ax.get_window_extent()
+        assert size.width / millimetre > 20, ax.get_title(loc="left")
+        assert size.height / millimetre > lowest, ax.get_title(loc="left")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "grey" in page])
+@every_figure
+def test_lines_are_told_apart_without_colour(page: str, name: str) -> None:
+    """By dashes, marker or width, or else by grey; and none is so pale that it gets lost on white."""
+    for ax in drawn(page, name).panels:
+        lines = [one for one in ax.get_lines() if len(one.get_xdata()) and not one.get_label().startswith("_")]
+        for one in lines:
+            assert 1.05 / (luminance(one.get_color()) + 0.05) >= 3, one.get_label()
+        for one, other in combinations(lines, 2):
+            alike = _form(one) == _form(other) and one.get_label() != other.get_label()
+            assert not alike or abs(luminance(one.get_color()) - luminance(other.get_color())) > 0.2, (one, other)
+
+
+def _form(line: Line2D) -> tuple[Any, ...]:
+    hollow = line.get_markerfacecolor() in ("white", "none")
+    return str(line._dash_pattern), line.get_marker(), hollow, line.get_linewidth()
+
+
+@every_figure
+def test_the_pdf_has_the_width_and_fonts_that_stay_text(name: str) -> None:
+    pdf = plots.render(drawn("book-84-mm-grey", name).figure, "pdf")
+    (width,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ", pdf)
+    assert float(width) == pytest.approx(84 / 25.4 * 72, abs=0.01)
+    assert b"/CIDFontType2" in pdf or b"/Type42" in pdf
+    assert b"/Type3" not in pdf
+    assert set(re.findall(rb"/(?:CA|ca) ([\d.]+)", pdf)) <= {b"1", b"0"}

@@ -71,7 +71,7 @@ def path_spectrum(
     x_0 is the input of the first unit; by default the loss is a batch mean, so the numbers fall as 1/B. A path of
     length k passes k of the U branches and U − k shortcuts; a unit without shortcut adds one to every path. A path is a
     product in the network linearised at the batch: masks and batch statistics are those of the one forward pass. The
-    parts are exact, and add up to the gradient (after Veit16 §4.2, who sampled single paths).
+    parts are exact, and add up to the gradient (after Veit16 §5, who sampled single paths).
 
     model: a network with units in a row, or a function that builds one; it is copied, never changed. data, loss,
     repeats, mode, seed, batch: as in :func:`gradflow.compare`. dtype: of the copy, by default float64; what is smaller

@@ -444,7 +444,7 @@ def test_in_full_a_figure_carries_out_its_plan(monkeypatch: pytest.MonkeyPatch, 
     grid = {"depth": (8, 14), "kind": plots.KINDS, "width": (2,), "epochs": (1,), "seed": (0,)}
     monkeypatch.setitem(plans.PLANS, name, replace(plans.PLANS[name], grid=(grid,), data=pictures))
     make = partial(figures.make, FIGURE_6, tmp_path / "figures", ("svg",), full=True)
-    stored, picture = make()
+    stored, picture, *_ = make()
     numbers = gradflow.load(stored)
     assert numbers.provenance["plan"] == name
     assert "width 2 and 1 epochs" in caption_of(FIGURE_6, numbers)
@@ -511,5 +511,5 @@ def test_the_numbers_of_another_plan_are_kept(one: list[Any], tmp_path: Path) ->
 def test_a_full_run_stands_in_for_a_small_one(tmp_path: Path) -> None:
     """The same figure draws what a longer plan has recorded, and the gallery tells of it."""
     STUDIES["whole"][1]().save(tmp_path / "data" / f"{FIGURE_6}.json")
-    assert len(figures.make(FIGURE_6, tmp_path, ("svg",))) == 2
+    assert len(figures.make(FIGURE_6, tmp_path, ("svg",))) == 4
     assert "Width 16 and 64,000 steps, as in the paper" in figures.gallery(tmp_path).read_text()

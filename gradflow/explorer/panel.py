@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from gradflow.explorer.controls import Controls, load_widgets
-from gradflow.explorer.keyboard import completed
+from gradflow.explorer.keyboard import TOLD, completed
 from gradflow.explorer.numbers import code, compute
 from gradflow.explorer.pictures import SCREEN_PX, Screen, save, summary
 from gradflow.explorer.redrawing import TURNS, Latest
@@ -25,6 +25,10 @@ _KEPT = 16
 """Results that are remembered, so that going back shows them at once."""
 _NOTHING = "R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 """A transparent pixel, base64."""
+_LINES = "line-height:1.4"
+"""As close as the lines of a paragraph; ipywidgets has room for a control between them."""
+_TYPE = "var(--jp-content-font-size1, 14px)"
+"""As large as the text of the notebook."""
 _PATIENCE = 0.25
 """Seconds until a redraw says that it is under way, and between two words on how far a training is."""
 
@@ -51,12 +55,14 @@ class Explorer:
     def __init__(self, widgets: Any, state: State) -> None:
         self._w = widgets
         self.controls = Controls(widgets, state)
-        self.image = widgets.HTML(layout={"width": "100%", "max_width": f"{SCREEN_PX[0]}px"})
         self.caption = widgets.HTML()
+        self.image = widgets.HTML(layout={"width": "auto", "max_width": f"{SCREEN_PX[0]}px"})
         self.status = widgets.HTML()
         self.numbers = widgets.HTML()
-        self.code_text = widgets.Textarea(rows=9, layout={"width": "100%", "max_width": "890px", "display": "none"})
+        self.code_text = widgets.Textarea(rows=9, layout={"width": "auto", "max_width": "890px", "display": "none"})
         self.saved = widgets.HTML()
+        for told in (self.caption, self.status, self.saved):
+            told.add_class(TOLD)
         self._clipboard = widgets.Output()
         self.state = state
         self.result: Result | None = None
@@ -69,6 +75,7 @@ class Explorer:
         TURNS.follow(_shell())
         if state.tab == "replay":  # nobody should have to wait for a training before anything can be changed
             self._show(b"", word("coming", picture=_caption(state)))
+            self._tell(state, [])
             self._say(word("training"))
             self._latest.ask(state)
         else:
@@ -122,18 +129,19 @@ class Explorer:
             result = self._numbers(state, started)
             picture = self._screen.png(state, result)
         except Exception as error:  # whatever a network does: the reader gets a sentence
-            result, told = None, [word("failed", error=str(error).strip().rstrip("."))]
+            result, problem = None, word("failed", error=str(error).strip().rstrip("."))
         finally:
             timer.cancel()
             timer.join()
-        if result is not None:
-            self.state, self.result = state, result
-            told = summary(state, result)
-            self._show(picture, word("described", picture=_caption(state), sentences=". ".join(told)))
-            told.append(word("done", seconds=time.perf_counter() - started))
-            self.numbers.value = f'<pre style="line-height:1.25">{escape(repr(result))}</pre>'
-            self.caption.value = f"<b>{escape(_caption(state))}</b>"
-        self._say(*told)
+        if result is None:
+            self._say(problem)
+            return
+        self.state, self.result = state, result
+        self._show(picture, word("described", picture=_caption(state)))
+        self._tell(state, summary(state, result))
+        self.numbers.value = f'<pre style="line-height:1.25">{escape(repr(result))}</pre>'
+        done = word("done", seconds=time.perf_counter() - started)
+        self.status.value = f'<div aria-hidden="true" style="{_LINES}">{done}</div>'  # it need not be read out
 
     def _numbers(self, state: State, started: float) -> Result:
         due = started + _PATIENCE
@@ -166,10 +174,14 @@ class Explorer:
             'decoding="sync" style="display:block;width:100%;height:auto">'
         )
 
-    def _say(self, *lines: str) -> None:
-        self.status.value = (
-            f'<div role="status" style="line-height:1.4;min-height:4.2em">{"<br>".join(map(escape, lines))}</div>'
-        )
+    def _tell(self, state: State, sentences: list[str]) -> None:
+        """Say above the picture what it is and what it shows, in room for two sentences at least."""
+        lines = "<br>".join([f"<b>{escape(_caption(state))}</b>", *map(escape, sentences)])
+        self.caption.value = f'<div style="{_LINES};min-height:4.2em;font-size:{_TYPE}">{lines}</div>'
+
+    def _say(self, sentence: str) -> None:
+        """Say under the picture how far the work is."""
+        self.status.value = f'<div style="{_LINES}">{escape(sentence)}</div>'
 
     # ── what the buttons do ──
 
@@ -180,7 +192,7 @@ class Explorer:
         self._clipboard.outputs = (
             {"output_type": "display_data", "data": {"application/javascript": script}, "metadata": {}},
         )
-        self.saved.value = word("copied")
+        self.saved.value = f'<div style="{_LINES}">{word("copied")}</div>'
 
     def _save(self, _: Any = None) -> None:
         try:
@@ -189,10 +201,11 @@ class Explorer:
             with TURNS.cell():
                 paths = save(self.state, self.result, self.name.value)
         except Exception as error:  # ipywidgets would swallow it
-            self.saved.value = f'<span role="alert">{escape(word("not_saved", error=_reason(error)))}</span>'
+            sentence, role = word("not_saved", error=_reason(error)), ' role="alert"'
         else:
             names = ", ".join(path.name for path in paths)
-            self.saved.value = escape(word("saved", names=names, folder=paths[0].parent))
+            sentence, role = word("saved", names=names, folder=paths[0].parent), ""
+        self.saved.value = f'<div{role} style="{_LINES}">{escape(sentence)}</div>'
 
     # ── how it is arranged ──
 

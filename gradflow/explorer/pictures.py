@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
@@ -12,20 +11,21 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from gradflow import plots
 from gradflow.explorer.states import State
 from gradflow.explorer.words import word
 from gradflow.files import write_whole
-from gradflow.plots.look import PageFigure, look_of
+from gradflow.plots.look import PageFigure
 from gradflow.plots.page import points, turned_to
-from gradflow.results import Comparison, GradientSplit, History, PathSpectrum, Result, Study, Trace
+from gradflow.results import Comparison, GradientSplit, PathSpectrum, Result, Study
 from gradflow.results.base import power
-from gradflow.verdicts import smallest_subnormal
+from gradflow.results.runs import gradients_by_step
 
 SIZE_MM = (plots.DOUBLE_MM, 92.0)
 FORMATS = ("pdf", "svg", "png")
-SCREEN_PX = (890, 500)
+SCREEN_PX = (890, 430)
 """The size on the screen in CSS pixels."""
 _DENSITY = 2.0
 """Pixels of the picture for one of CSS: sharp on screens of high density, made smaller by the browser on others."""
@@ -35,33 +35,35 @@ _LETTERS = 0.747
 """Letters in a line for each millimetre of a book."""
 
 
-def draw(state: State, result: Any, *, figure: PageFigure | None = None) -> PageFigure:
-    """The picture of a state's numbers, in a new figure of book width, or in ``figure`` instead of what was there."""
-    if figure is None:
-        figure = plots.new_figure(*SIZE_MM)
+def draw(state: State, result: Any) -> PageFigure:
+    """The picture of a state's numbers with what they say above it, in a new figure of book width."""
+    figure = plots.new_figure(*SIZE_MM)
     with turned_to(figure.page), plots.style():
-        for ax in list(figure.axes):  # clear() would make all their ticks anew first
-            ax.remove()
         _TABS[state.tab](figure, state, result)
+        _title(figure, summary(state, result))
     return figure
 
 
 def summary(state: State, result: Any) -> list[str]:
-    """What the numbers say, in sentences."""
+    """What the numbers say, in sentences; of a training what they say at the state's step, and how it ends."""
     if isinstance(result, Comparison):
-        return [f"{name}: {verdict}" for name, verdict in result.verdicts.items()]
+        return [word("verdict", kind=name, verdict=verdict) for name, verdict in result.verdicts.items()]
     if isinstance(result, GradientSplit):
         parts = {part: power(float(result.median(part)[0])) for part in ("shortcut", "residual", "whole")}
         return [word("unit_0", **parts)]
     if isinstance(result, PathSpectrum):
         return [_lengths(result)]
+    step, shown = _moment(state.step, result)
     stopped = {failure["setting"]["kind"]: failure["message"] for failure in result.failures}
+    runs = result.named()
+    now = word("at_step", step=round(step), last=max(run.steps[-1] for run in runs.values()))
     ends = [
-        word("ends", kind=kind, error=100 * history.train_error[-1], steps=history.steps[-1])
-        for kind, history in _histories(result).items()
+        word("ends", kind=kind, error=100 * run.train_error[-1], steps=run.steps[-1])
+        for kind, run in runs.items()
         if kind not in stopped
     ]
-    return [*ends, *(word("stopped", kind=kind, reason=reason) for kind, reason in stopped.items())]
+    reasons = [word("stopped", kind=kind, reason=reason) for kind, reason in stopped.items()]
+    return [now, *_standing(step, result, shown), *filter(None, ["; ".join(ends)]), *reasons]
 
 
 def save(state: State, result: Result, name: str | Path) -> list[Path]:
@@ -86,7 +88,7 @@ def save(state: State, result: Result, name: str | Path) -> list[Path]:
 
 
 class Screen:
-    """One figure that is drawn over and over for the screen.
+    """One figure that is drawn over and over for the screen, where what the numbers say stands beside it as text.
 
     What makes drawing slow is done once: parsing the tick labels, which the kept canvas remembers, and finding room for
     all labels, for which fixed margins are enough here. They also keep the axes where they are from picture to picture.
@@ -104,25 +106,16 @@ class Screen:
 
     def png(self, state: State, result: Result) -> bytes:
         """The picture of a state as the bytes of a PNG file."""
-        draw(state, result, figure=self._figure)
-        lines = max(3, 1 + self._figure.get_suptitle().count("\n"))
-        self._figure.subplots_adjust(left=0.095, right=0.985, bottom=0.135, top=0.955 - 0.037 * lines, wspace=0.24)
+        with turned_to(self._figure.page), plots.style():
+            for ax in list(self._figure.axes):  # clear() would make all their ticks anew first
+                ax.remove()
+            _TABS[state.tab](self._figure, state, result)
+        self._figure.subplots_adjust(left=0.095, right=0.985, bottom=0.135, top=0.97, wspace=0.24)
         self._canvas.draw()
-        return _png(np.asarray(self._canvas.buffer_rgba())[..., :3])
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """The PNG file of pixels (height, width, 3) of uint8, in a third of the time of Pillow, which tries filters."""
-    height, width, _ = pixels.shape
-    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each row begins with its filter: none
-    for color in range(3):  # three long copies are quicker than one of many triples
-        rows[:, 1 + color :: 3] = pixels[..., color]
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits of red, green and blue
-    chunks = {b"IHDR": header, b"IDAT": zlib.compress(rows.data, 1), b"IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks.items()
-    )
+        file = io.BytesIO()
+        # The file travels no further than to the browser: written quickly is better than small.
+        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(file, "png", compress_level=1)
+        return file.getvalue()
 
 
 # ── one function per tab ──
@@ -131,36 +124,28 @@ def _png(pixels: np.ndarray) -> bytes:
 def _flow(figure: Figure, state: State, result: Comparison) -> None:
     ax = figure.subplots()
     plots.gradient_flow(result, ax=ax)
-    _title(figure, summary(state, result))
 
 
 def _split(figure: Figure, state: State, result: GradientSplit) -> None:
     left, right = figure.subplots(1, 2)
     plots.split_lines(result, ax=left)
     plots.signal_lines(result, ax=right)
-    _title(figure, summary(state, result))
 
 
 def _paths(figure: Figure, state: State, result: PathSpectrum) -> None:
     left, right = figure.subplots(1, 2)
     plots.path_lengths(result, ax=left)
     plots.gradient_per_path(result, ax=right)
-    _title(figure, summary(state, result))
 
 
 def _replay(figure: Figure, state: State, result: Study) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
-    run = max(result.histories, key=lambda history: len(_steps(history)))  # one that did not diverge
-    step = int(_steps(run)[_place(run, state.step)])
-    shown = _at(state.step, result)
+    runs = result.named()
+    step, shown = _moment(state.step, result)
+    limits = plots.gradient_limits(list(gradients_by_step(runs, "output_grad").values()))
     # A net that is left alone has the look it has beside the other.
-    alone = look_of(1).line() if list(shown.traces) == ["residual"] else {}
-    plots.gradient_flow(shown, ax=left, theory=False, **alone)
-    left.set_ylim(*_range(result))
-    plots.error_curves(result, "train_error", ax=right, thickness=1)
-    right.axvline(np.interp(step, run.steps, run.epoch), color="#333333", linewidth=points(0.8))
-    stopped = summary(state, result)[-len(result.failures) :] if result.failures else []
-    _title(figure, [word("at_step", step=step, last=run.steps[-1]), *_standing(state.step, result, shown), *stopped])
+    alone = 1 if list(runs) == ["residual"] else 0
+    plots.training_frame(shown, runs, step, ax=left, errors=right, limits=limits, rest=True, alone=alone)
 
 
 _TABS: dict[str, Callable[[Figure, State, Any], None]] = {
@@ -186,44 +171,23 @@ def _title(figure: Figure, lines: list[str]) -> None:
     figure.suptitle(text, x=0.01, ha="left", va="top", fontsize=points(7), fontweight="normal")
 
 
-def _histories(study: Study) -> dict[str, History]:
-    return {setting["kind"]: run for setting, run in zip(study.settings, study.histories, strict=True)}
+def _moment(step: int, study: Study) -> tuple[float, Comparison]:
+    """The last traced step up to this one, and the gradients of all nets then.
+
+    A net whose training ended before is shown as it was last.
+    """
+    moments = gradients_by_step(study.named(), "output_grad")
+    now = max((moment for moment in moments if moment <= step), default=min(moments))
+    return now, moments[now]
 
 
-def _steps(history: History) -> np.ndarray:
-    assert history.traced_steps is not None
-    return history.traced_steps
-
-
-def _trace(history: History) -> Trace:
-    assert history.trace is not None
-    return history.trace
-
-
-def _standing(step: int, study: Study, shown: Comparison) -> list[str]:
+def _standing(step: float, study: Study, shown: Comparison) -> list[str]:
     """The verdict on each net; with its step for one that stands still because its training ended before."""
+    stopped = {failure["setting"]["kind"] for failure in study.failures}
     found = []
-    for kind, run in _histories(study).items():
-        last = int(_steps(run)[-1])
-        ended = last < step and kind in {failure["setting"]["kind"] for failure in study.failures}
+    for kind, run in study.named().items():
+        assert run.traced_steps is not None
+        last = int(run.traced_steps[-1])
+        ended = last < step and kind in stopped
         found.append(word("verdict_then" if ended else "verdict", kind=kind, verdict=shown.verdicts[kind], step=last))
     return found
-
-
-def _place(history: History, step: int) -> int:
-    """Where the last traced step up to this one stands; the last of all where the training ended before."""
-    return max(0, int(np.searchsorted(_steps(history), step, side="right")) - 1)
-
-
-def _at(step: int, study: Study) -> Comparison:
-    """The gradients of all nets at one traced step of their training."""
-    traces = {kind: _trace(run).at(_place(run, step)) for kind, run in _histories(study).items()}
-    return Comparison(traces=traces, quantity="output_grad", norm="rms")
-
-
-def _range(study: Study) -> tuple[float, float]:
-    """Limits of an axis that holds every gradient of a training, so that it stands still in the replay."""
-    values = np.concatenate([_trace(run).values.ravel() for run in study.histories])
-    floor = smallest_subnormal(_trace(study.histories[0]).dtype)  # where zeros are marked
-    values = np.maximum(values[np.isfinite(values)], floor)
-    return (float(values.min()) / 2, float(values.max()) * 2) if len(values) else (0.1, 10.0)

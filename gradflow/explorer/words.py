@@ -33,6 +33,7 @@ ENGLISH: dict[str, str] = {
     "step": "Step",
     "step?": "Optimiser step of the recorded training; arrow keys move it",
     "play": "Play the training",
+    "pause": "Pause",
     "stop": "Stop, back to the first step",
     "repeat": "Play again and again",
     "code_text": "Code of this picture",
@@ -72,7 +73,7 @@ ENGLISH: dict[str, str] = {
     # pictures
     "picture": "{tab} of {title}",
     "coming": "{picture}: the picture is not there yet",
-    "described": "{picture}. {sentences}",
+    "described": "{picture}: what it says stands above it, its numbers below",
     "title": "{stack}, depth {depth}, width {width}",
     "unit_0": "at unit 0, relative to the output: shortcut part {shortcut}, residual part {residual}, whole {whole}",
     "lengths": "95 % of the gradient at unit 0 comes from paths through {low} to {high} of the {units} branches",

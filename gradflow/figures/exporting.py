@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gradflow import plots
 from gradflow.figures.book import BookFigure
@@ -15,9 +14,6 @@ from gradflow.plots.latex import in_latex, tex_engine
 from gradflow.plots.look import KINDS_OF_FILE
 from gradflow.plots.page import Page, turned_to
 from gradflow.results import Result
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FORMATS = ("pdf", "svg", "png")
 """The formats in which every figure of the repository is there."""
@@ -74,21 +70,15 @@ def contents(
 
     The .tex takes the best of the pictures to come and of those that are in ``folder`` already.
     """
-    with turned_to(page):
-        caption = caption_of(name, figure, numbers)
-    # A picture for each format: where things stood when it was laid out first decides a little of the second time.
-    pictures = {kind: _drawn(figure, numbers, page) for kind in formats or ("pdf",)}
-    files = {f"{name}.{kind}": plots.render(pictures[kind], kind) for kind in formats}
+    with turned_to(page), plots.style():
+        caption, picture = caption_of(name, figure, numbers), figure.draw(numbers)
+    files = {f"{name}.{kind}": plots.render(picture, kind) for kind in formats}
     there = [kind for kind in _INCLUDED if kind in formats or (folder / f"{name}.{kind}").exists()]
     files[f"{name}.csv"] = long_table(numbers)
-    width_mm = 25.4 * next(iter(pictures.values())).get_figwidth()
-    files[f"{name}.tex"] = _environment(name, caption, width_mm, there[0] if there else "pdf", page).encode()
+    files[f"{name}.tex"] = _environment(
+        name, caption, 25.4 * picture.get_figwidth(), there[0] if there else "pdf", page
+    ).encode()
     return files
-
-
-def _drawn(figure: BookFigure, numbers: Result, page: Page) -> Figure:
-    with turned_to(page), plots.style():
-        return figure.draw(numbers)
 
 
 def caption_of(name: str, figure: BookFigure, numbers: Result) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from gradflow import plots
 from gradflow.figures.book import BookFigure, mode_and_dtype
 from gradflow.figures.training import digits_net
-from gradflow.plots.labels import text
+from gradflow.plots.labels import listed, text
 from gradflow.results import LossSlice, Panels
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _draw_loss_shape(numbers: Panels) -> Figure:
 
 def _draw_plane(ax: Axes, plane: LossSlice, levels: list[float], title: str) -> None:
     plots.loss_contours(plane, ax=ax, levels=levels)
-    ax.set_title(f"{title}, {text('loss')} {plane.loss[plane.centre]:.2g}")
+    ax.set_title(listed([title, f"{text('loss')} {plane.loss[plane.centre]:.2g}"]))
 
 
 def _loss_shape_facts(numbers: Panels) -> dict[str, object]:

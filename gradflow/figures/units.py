@@ -83,7 +83,7 @@ def _lambda_product_facts(numbers: Panels) -> dict[str, object]:
 
 _PATH_DEPTH, _SINGLE, _BATCH = 110, 3, 128
 VEIT = (5, 17)
-"""Lengths from which Veit16 §4.2 found nearly all gradient to come, of 54."""
+"""Lengths from which Veit16 §5 found nearly all gradient to come, of 54."""
 
 
 def _path_lengths(seeds: int) -> Panels:
@@ -193,7 +193,7 @@ def _draw_forward_signal(numbers: Panels) -> Figure:
             plots.signal_lines(numbers[f"{state} {placement}"], ax=ax, parts=("signal",), **shown)
         plots.branch_lines(numbers[f"trained {placement}"], ax=branches, **shown)
     for place, name in enumerate(RESPONSES):
-        plots.response_line(numbers[f"responses {name}"], ax=responses, place=place + 3, label=name)
+        plots.response_line(numbers[f"responses {name}"], ax=responses, place=place + 3, label=text(name))
     panels = {"start": start, "trained": trained, "responses": responses, "branches": branches}
     for panel, ax in panels.items():
         ax.set_title(text(f"forward-signal:{panel}"))

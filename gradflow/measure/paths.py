@@ -1,4 +1,4 @@
-"""The gradient carried by all paths of each length through a row of units, exactly (after Veit et al. 2016, §4.2).
+"""The gradient carried by all paths of each length through a row of units, exactly (after Veit et al. 2016, §5).
 
 A unit's backward map is hᵀ + Fᵀ, behind its post's. The gradient gets one slot per number k of branches passed:
 G′_k = hᵀ v_k + Fᵀ v_{k−1} with v = postᵀ G. One way back through the row gives every slot; their sum is the gradient.

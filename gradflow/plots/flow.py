@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-from gradflow.plots.labels import norm_of, text
+from gradflow.plots.labels import named, norm_of, text
 from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, number_layers, tint
 from gradflow.plots.page import points
 from gradflow.quantiles import quantile
@@ -102,7 +102,7 @@ def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> A
         shown = {**look_of(place).line(), "linestyle": "none", "zorder": 4, **keywords}
         ax.errorbar(middle, y, xerr=[[middle - low], [high - middle]], elinewidth=points(0.7), **shown)
     ax.set_xscale("log")
-    ax.set_yticks(range(len(activations)), activations)
+    ax.set_yticks(range(len(activations)), [named("activation", one) for one in activations])
     ax.set_ylim(len(activations) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     for line in np.arange(len(activations) - 1) + 0.5:
@@ -113,7 +113,7 @@ def layer_factors(table: Table, *, ax: Axes | None = None, **keywords: Any) -> A
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.axvline(1, color=INK, linewidth=points(0.8), zorder=1)
     handles = [
-        ax.plot([], [], **{**look_of(place).line(), "linestyle": "none"}, label=init)[0]
+        ax.plot([], [], **{**look_of(place).line(), "linestyle": "none"}, label=named("init", init))[0]
         for place, init in enumerate(inits)
     ]
     mark: dict[str, Any] = {"marker": "|", "markersize": points(6), "markeredgewidth": points(1.6), "color": INK}

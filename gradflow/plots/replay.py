@@ -31,13 +31,16 @@ def training_frame(
     errors: Axes,
     limits: tuple[float, float] | None = None,
     rest: bool = False,
+    alone: int = 0,
 ) -> Axes:
     """Gradients by layer at one optimiser step into ``ax``, and training errors up to that step into ``errors``.
 
     ``gradients`` and ``runs`` have the same names; ``limits`` are those of the gradient's axis (see
-    :func:`gradient_limits`). With ``rest`` the errors that come later are seen too, pale.
+    :func:`gradient_limits`). With ``rest`` the errors that come later are seen too, pale. ``alone`` is the place
+    among the looks for a net that is the only one.
     """
-    gradient_flow(gradients, ax=ax, theory=False)
+    first = alone if len(runs) == 1 else 0
+    gradient_flow(gradients, ax=ax, theory=False, **(look_of(first).line() if first else {}))
     if limits is not None:
         ax.set_ylim(*limits)
     handles, labels = ax.get_legend_handles_labels()
@@ -45,7 +48,7 @@ def training_frame(
     legend = ax.get_legend()
     assert legend is not None
     legend.remove()
-    for place, run in enumerate(runs.values()):
+    for place, run in enumerate(runs.values(), first):
         _error_line(errors, run, step, place, rest)
     last = max(float(run.epoch[-1]) for run in runs.values())
     errors.set(xlabel=text("epoch"), ylabel=text("train_error"), xlim=(0, last or 1), ylim=(0, 100))

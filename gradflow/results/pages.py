@@ -54,7 +54,8 @@ def page(result: Result) -> str:
 def for_notebook(result: Result) -> str:
     """The figure and the text of a result, for the last line of a notebook's cell."""
     pictures = "".join(_image(*one) for one in _pictures(result, _heading(result)))
-    return f"{pictures}<pre>{escape(repr(result))}</pre>"
+    # JupyterLab gives a bare <pre> a proportional font.
+    return f'{pictures}<pre style="font-family: monospace">{escape(repr(result))}</pre>'
 
 
 def _parts(result: Result) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ def log10_path_counts(units: int, plain: int = 0) -> Array:
     """Decimal logarithm of the number of paths that pass k = 0 … U branches, C(U − plain, k − plain), shape (U + 1,).
 
     Args: units, U; plain, how many of them have no shortcut, so that every path passes their branches: −inf for fewer.
-    Raises: ValueError for numbers that are negative, or more plain units than units. Source: Veit16 (1605.06431), §4.
+    Raises: ValueError for numbers that are negative, or more plain units than units. Source: Veit16 (1605.06431), §5.
     """
     at_least(0, units=units, plain=plain)
     at_least(plain, units=units)
@@ -38,7 +38,7 @@ def path_share(units: int, low: int, high: int) -> float:
     """Share of the 2^U paths that pass low … high branches (both included), exact to float64's last digit.
 
     Args: units, U; low and high, path lengths. Raises: ValueError unless 0 ≤ low ≤ high ≤ U.
-    Source: Veit16 (1605.06431), §4: lengths 5 … 17 are 0.45 % of the paths through 54 units.
+    Source: Veit16 (1605.06431), §5: lengths 5 … 17 are 0.45 % of the paths through 54 units.
     """
     at_least(0, low=low)
     at_least(low, high=high)
@@ -73,7 +73,7 @@ def log10_path_moments(
 
     Args: units, U; lam, one λ or one per unit (None: no shortcut); gain, by how much a branch multiplies the second
     moment of a gradient, β² included: one number or one per unit, as in exp of `Growth.log_gain`. Raises: ValueError
-    for numbers that are not finite or gains that are negative. Source: Veit16 (1605.06431), §4.
+    for numbers that are not finite or gains that are negative. Source: Veit16 (1605.06431), §5.
     """
     at_least(0, units=units)
     log_lam, log_gain = 2 * log_per_unit(units, lam=lam), log_per_unit(units, gain=gain)

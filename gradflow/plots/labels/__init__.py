@@ -43,9 +43,13 @@ def verdict(judged: Verdict) -> str:
     return judged.sentence(text)
 
 
+NO_NORMS = ("activation_std", "dead", "saturation", "update_ratio", "drift")
+"""Quantities of a trace whose label does not name a norm."""
+
+
 def norm_of(norm: str, quantity: str) -> str:
     """An axis label such as "RMS of ∂loss/∂output"."""
-    if quantity in ("activation_std", "dead", "saturation", "update_ratio", "drift"):
+    if quantity in NO_NORMS:
         return text(quantity)
     return text("norm_of", norm=text(norm), quantity=text(quantity))
 

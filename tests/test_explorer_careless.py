@@ -7,7 +7,7 @@ import random
 import re
 import threading
 from collections.abc import Iterator
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,19 @@ def shown(explorer: panel.Explorer) -> tuple[bytes, str]:
     return base64.b64decode(source), unescape(alt)
 
 
-def test_the_picture_is_sent_with_its_verdict(explorer: panel.Explorer) -> None:
+def test_the_picture_is_sent_with_its_verdict_said_once_above_it(explorer: panel.Explorer) -> None:
     for tab in ("flow", "split", "paths"):
         explorer.controls.widgets["tab"].value = tab
         assert explorer.wait(30)
         png, alt = shown(explorer)
         assert png == explorer.png
-        assert all(sentence in alt for sentence in summary(explorer.state, explorer.result))
-        assert "FC, depth 8, width 6" in alt
+        sentences = summary(explorer.state, explorer.result)
+        title, *said = re.sub("<.*?>", "", explorer.caption.value.replace("<br>", "\n")).split("\n")
+        assert said == [escape(sentence) for sentence in sentences]
+        assert title.endswith("of FC, depth 8, width 6")
+        assert alt.startswith(f"{title}: ")
+        assert not any(sentence in alt + explorer.status.value for sentence in sentences), "said above the picture"
+        assert not explorer._screen._figure.texts
     assert 'decoding="sync"' in explorer.image.value
 
 
@@ -114,6 +119,7 @@ def test_a_first_replay_keeps_nobody_waiting(tmp_path: Path) -> None:
     assert "there is no picture yet" in one.saved.value
     assert said.wait(60)
     assert re.search(r"digits… plain net, step \d+ of 90", one.status.value)
+    assert "<b>Replay of training of FC, depth 8, width 6</b>" in one.caption.value
     one.controls.widgets["tab"].value = "flow"
     is_up_to_date(one)
     assert one.state.tab == "flow"
@@ -124,9 +130,11 @@ def test_the_replay_of_a_training_that_diverges_is_shown(explorer: panel.Explore
     for name, value in {**DIVERGING, "lam": "3", "tab": "replay"}.items():
         explorer.controls.widgets[name].value = value
     is_up_to_date(explorer)
-    assert "residual: the training loss is nan at step" in unescape(explorer.status.value)
+    assert "residual: the training loss is nan at step" in explorer.caption.value
+    assert "still at step" not in explorer.caption.value
     explorer.controls.widgets["step"].value = 60
     is_up_to_date(explorer)
+    assert re.search(r">step 60 of 90<.*residual, still at step \d: explodes", explorer.caption.value)
 
 
 def test_two_explorers_at_once(explorer: panel.Explorer) -> None:

@@ -72,7 +72,9 @@ def test_the_replay_of_a_diverged_training_says_so_and_stands_still(diverged: St
     message = diverged.failures[0]["message"]
     assert summary(state, diverged)[-1] == f"residual: {message}"
     figure = draw(state, diverged)
-    plain, residual = figure.axes[0].lines[:2]
+    plain, residual = figure.axes[0].lines
+    now = figure.axes[1].lines[-1].get_xydata()
+    np.testing.assert_allclose(now, [[0, 100 * diverged.histories[1].train_error[-1]]], err_msg="stands still, too")
     np.testing.assert_array_equal(plain.get_ydata(), diverged.histories[0].trace["output_grad"][10])
     np.testing.assert_array_equal(residual.get_ydata(), diverged.histories[1].trace["output_grad"][-1])
     title = figure.get_suptitle().replace("\n", " ")
@@ -96,9 +98,13 @@ def test_a_net_that_takes_no_step_is_told_and_the_other_keeps_its_look() -> None
         settings=({**study.settings[0], "kind": "residual"},),
         failures=({**study.failures[0], "setting": {**study.settings[0]}},),
     )
-    left, right = draw(state, other).axes
-    color = plots.model_color("residual")
-    assert [line.get_color() for line in (left.lines[0], right.lines[0])] == [color, color]
+    for shown, kind in ((study, "plain"), (other, "residual")):
+        left, right = draw(state, shown).axes
+        color = plots.model_color(kind)
+        pale, past, now = right.lines
+        assert [line.get_color() for line in (left.lines[0], past, now)] == [color] * 3
+        assert pale.get_color() == plots.look.paler(color, 0.35)
+        assert [text.get_text() for text in right.get_legend().get_texts()] == [kind]
 
 
 def test_if_no_net_takes_a_step_the_reason_is_told() -> None:
@@ -135,14 +141,23 @@ def test_nothing_is_cut_off_and_the_type_is_that_of_the_text_around_it(tab: str,
     screen.png(state, trained if tab == "replay" else compute(state))
     figure, renderer = screen._figure, screen._canvas.get_renderer()
     boxes = [ax.get_tightbbox(renderer) for ax in figure.axes]
-    for box in [*boxes, *(text.get_window_extent(renderer) for text in figure.texts)]:
+    assert not figure.texts, "the sentences stand above the picture"
+    for box in boxes:
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
         assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes)), "the panels stand apart"
     css_pixels = figure.axes[0].xaxis.label.get_fontsize() / 72 * figure.dpi / 2
     assert 13 <= css_pixels <= 15
-    below = min(text.get_window_extent(renderer).y0 for text in figure.texts)
-    assert below > max(ax.get_window_extent(renderer).y1 for ax in figure.axes), "the sentences stand above the axes"
+
+
+@pytest.mark.parametrize("tab", CHOICES["tab"])
+def test_in_a_book_the_sentences_stand_above_the_axes(tab: str, diverged: Study) -> None:
+    state = State(**{**DIVERGING, "tab": tab, "step": 60})
+    figure = draw(state, diverged if tab == "replay" else compute(state))
+    figure.draw_without_rendering()
+    (said,) = (text.get_window_extent() for text in figure.texts)
+    assert figure.bbox.x0 <= said.x0 < said.x1 <= figure.bbox.x1
+    assert max(ax.get_window_extent().y1 for ax in figure.axes) < said.y0 < said.y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize("around", [{}, {"context": "lecture"}, {"context": "notebook"}])

@@ -24,6 +24,7 @@ def printed(tmp_path_factory):
             with contextlib.redirect_stdout(text):
                 exec(compile(code, "README.md", "exec"), names)
             outputs.append(text.getvalue())
+        outputs.append(sorted(path.name for path in folder.iterdir()))
     return outputs
 
 
@@ -34,11 +35,15 @@ def test_first_block_prints_what_the_readme_shows(printed):
 
 
 def test_the_verdict_the_split_the_trace_and_the_error_are_printed(printed):
-    assert "toward the input" in printed[1]
-    assert printed[2].startswith("GradientSplit: RMS of ∂E/∂x at 50 units")
-    assert re.search(r"\n\(\d, \d+\)\n$", printed[2])
-    assert "5 steps, 12 layers" in printed[3]
-    assert re.fullmatch(r"test error \d+\.\d% after 15 epochs\n", printed[4])
+    assert "toward the input" in printed[2]
+    assert printed[3].startswith("GradientSplit: RMS of ∂E/∂x at 50 units")
+    assert re.search(r"\n\(\d, \d+\)\n$", printed[3])
+    assert "5 steps, 12 layers" in printed[4]
+    assert re.fullmatch(r"test error \d+\.\d% after 15 epochs\n", printed[5])
+
+
+def test_the_pictures_films_and_pages_are_written(printed):
+    assert printed[-1] == ["backward.gif", "depth.html", "flow.html", "flow.json", "flow.pdf", "flow.png"]
 
 
 def test_the_house_names_every_module():
@@ -56,4 +61,5 @@ def words(text: str) -> list[str]:
 
 
 def numbers(text: str) -> list[float]:
-    return [float(number) for number in re.findall(r"[-+]?\d+\.?\d*(?:e[-+]\d+)?", text)]
+    found = re.findall(r"[-+]?\d+\.?\d*(?:e[-+]\d+)?", text.replace("−", "-"))
+    return [float(number) for number in found]

@@ -125,23 +125,23 @@ class Explorer:
         slow = word("training" if state.tab == "replay" else "computing")
         timer = threading.Timer(_PATIENCE, self._say, (slow,))
         timer.start()
+        problem = ""
         try:
             result = self._numbers(state, started)
-            picture = self._screen.png(state, result)
+            picture, sentences = self._screen.png(state, result), summary(state, result)
         except Exception as error:  # whatever a network does: the reader gets a sentence
-            result, problem = None, word("failed", error=str(error).strip().rstrip("."))
+            problem = word("failed", error=str(error).strip().rstrip("."))
         finally:
             timer.cancel()
             timer.join()
-        if result is None:
+        if problem:
             self._say(problem)
             return
         self.state, self.result = state, result
         self._show(picture, word("described", picture=_caption(state)))
-        self._tell(state, summary(state, result))
+        self._tell(state, sentences)
         self.numbers.value = f'<pre style="line-height:1.25">{escape(repr(result))}</pre>'
-        done = word("done", seconds=time.perf_counter() - started)
-        self.status.value = f'<div aria-hidden="true" style="{_LINES}">{done}</div>'  # it need not be read out
+        self._say(word("done", seconds=time.perf_counter() - started), aloud=False)
 
     def _numbers(self, state: State, started: float) -> Result:
         due = started + _PATIENCE
@@ -150,7 +150,7 @@ class Explorer:
             nonlocal due
             if time.perf_counter() > due:
                 due = time.perf_counter() + _PATIENCE
-                self._say(word("at_training_step", kind=kind, step=step, total=total))
+                self._say(word("at_training_step", kind=kind, step=step, total=total), aloud=False)
 
         key = state.essential
         if key not in self._known:
@@ -179,9 +179,10 @@ class Explorer:
         lines = "<br>".join([f"<b>{escape(_caption(state))}</b>", *map(escape, sentences)])
         self.caption.value = f'<div style="{_LINES};min-height:4.2em;font-size:{_TYPE}">{lines}</div>'
 
-    def _say(self, sentence: str) -> None:
-        """Say under the picture how far the work is."""
-        self.status.value = f'<div style="{_LINES}">{escape(sentence)}</div>'
+    def _say(self, sentence: str, *, aloud: bool = True) -> None:
+        """Say under the picture how far the work is; ``aloud`` where a screen reader is to interrupt with it."""
+        hidden = "" if aloud else ' aria-hidden="true"'
+        self.status.value = f'<div{hidden} style="{_LINES}">{escape(sentence)}</div>'
 
     # ── what the buttons do ──
 

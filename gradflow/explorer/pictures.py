@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gradflow import plots
+from gradflow.explorer.replays import KINDS
 from gradflow.explorer.states import State
 from gradflow.explorer.words import word
 from gradflow.files import write_whole
@@ -143,9 +144,8 @@ def _replay(figure: Figure, state: State, result: Study) -> None:
     runs = result.named()
     step, shown = _moment(state.step, result)
     limits = plots.gradient_limits(list(gradients_by_step(runs, "output_grad").values()))
-    # A net that is left alone has the look it has beside the other.
-    alone = 1 if list(runs) == ["residual"] else 0
-    plots.training_frame(shown, runs, step, ax=left, errors=right, limits=limits, rest=True, alone=alone)
+    place = KINDS.index(next(iter(runs)))  # a net that is left alone has the look it has beside the other
+    plots.training_frame(shown, runs, step, ax=left, errors=right, limits=limits, rest=True, alone=place)
 
 
 _TABS: dict[str, Callable[[Figure, State, Any], None]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,15 +31,15 @@ def training_frame(
     errors: Axes,
     limits: tuple[float, float] | None = None,
     rest: bool = False,
-    alone: int = 0,
+    alone: int | None = None,
 ) -> Axes:
     """Gradients by layer at one optimiser step into ``ax``, and training errors up to that step into ``errors``.
 
     ``gradients`` and ``runs`` have the same names; ``limits`` are those of the gradient's axis (see
     :func:`gradient_limits`). With ``rest`` the errors that come later are seen too, pale. ``alone`` is the place
-    among the looks for a net that is the only one.
+    among the looks of a net that has lost the others, and is named like them; it changes nothing for several nets.
     """
-    first = alone if len(runs) == 1 else 0
+    first = alone or 0 if len(runs) == 1 else 0
     gradient_flow(gradients, ax=ax, theory=False, **(look_of(first).line() if first else {}))
     if limits is not None:
         ax.set_ylim(*limits)
@@ -53,9 +53,24 @@ def training_frame(
     last = max(float(run.epoch[-1]) for run in runs.values())
     errors.set(xlabel=text("epoch"), ylabel=text("train_error"), xlim=(0, last or 1), ylim=(0, 100))
     errors.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    if len(named) > 1:
-        errors.legend(list(named.values()), list(named), loc="upper right")
+    if len(named) > 1 or alone is not None:
+        errors.legend(list(named.values()), list(named), loc=_free_place(list(runs.values()), last))
     return ax
+
+
+_Place = Literal["upper right", "center right", "lower right"]
+
+
+def _free_place(runs: Sequence[History], last: float) -> _Place:
+    """Where at the right border a legend is farthest from all errors, those to come included, so that it stands still.
+
+    A plain net that learns nothing stays at 90 %, where the errors of others leave most room.
+    """
+    epochs = np.linspace(last / 3, last, 50)
+    seen = [100 * np.interp(epochs[epochs <= run.epoch[-1]], run.epoch, run.train_error) for run in runs]
+    errors = np.concatenate(seen)
+    middles: dict[_Place, float] = {"upper right": 85, "center right": 50, "lower right": 15}
+    return max(middles, key=lambda place: np.abs(errors - middles[place]).min(initial=100))
 
 
 def _error_line(ax: Axes, run: History, step: float, place: int, rest: bool) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 CAPTIONS: dict[str, str] = {
     "caption:fc-flow": (
         "RMS over B × D (samples × features) of ∂loss/∂output at each Linear layer with PyTorch's default "
-        "initialisation. Left: the five 8×8 layers of the source chapter; middle and right: 10 and 50 layers of width "
-        "64, pre-activation, a shortcut over every two layers. Lines: median over {repeats} seeds ({deep_repeats} for "
-        "10 and 50 layers); bands: quartiles; dots: theory. B = {batch} N(0,1) samples, loss = {loss}, averaged over "
-        "the batch, {mode} mode, {dtype}. With five layers the shortcut multiplies the gradient at FC1 by "
+        "initialisation. 5 layers: the five 8×8 layers of the source chapter; 10 and 50 layers: width 64, "
+        "pre-activation, a shortcut over every two layers. Lines: median over {repeats} seeds ({deep_repeats} for 10 "
+        "and 50 layers); bands: quartiles; dots: theory. B = {batch} N(0,1) samples, loss = {loss}, averaged over the "
+        "batch, {mode} mode, {dtype}. With five layers the shortcut multiplies the gradient at FC1 by "
         "{first_gain:.1f}. The gradient of the plain net {plain}; with the shortcut it {residual}. With 50 layers that "
         "of the plain net {fifty_plain}; with shortcuts it {fifty_residual}."
     ),
@@ -87,9 +87,9 @@ CAPTIONS: dict[str, str] = {
         "= 1.1 it is {product_1_1:.0f} and the whole {whole_1_1:.1e}. So λ < 1 makes the product vanish and λ > 1 "
         "makes it explode, not the other way round. Forward, λ = 1: what shortcuts carry of the first signal stays, "
         "the sum of the residuals makes the signal {signal:.1e} times as large; a plain linear stack, which is a "
-        "product of matrices, multiplies it by {linear:.2f}. Last panel: residual part ÷ shortcut part, element by "
-        "element, over samples and coordinates, counted in equal bins of an asinh axis, which is like a logarithm on "
-        "either side of zero. The whole is zero only where it is −1: {cancelled:.2f} % of the elements lie within a "
+        "product of matrices, multiplies it by {linear:.2f}. At unit 0, λ = 1: residual part ÷ shortcut part, element "
+        "by element, over samples and coordinates, counted in equal bins of an asinh axis, which is like a logarithm "
+        "on either side of zero. The whole is zero only where it is −1: {cancelled:.2f} % of the elements lie within a "
         "tenth of that (with F × 0.1, where the whole is {small_whole:.2f} times the last gradient, "
         "{small_cancelled:.1f} %). So it is true that hardly any cancel, and yet no proof that a gradient cannot "
         "vanish: what decides is the size of both parts."
@@ -180,8 +180,8 @@ CAPTIONS: dict[str, str] = {
     "caption:shattering": (
         "dy/dx of fully connected nets from a number to a number ({width} rectifiers a layer, He initialisation, N(0, "
         "1) biases, Linear readout; residual: x + βW relu(x) in every layer) at {inputs} evenly spaced inputs from "
-        "{low:g} to {high:g}, in one batch. Upper three rows: one seed each, beside brown and white noise. Lower two "
-        "rows: autocorrelation by lag, mean of {seeds} seeds, bands two standard errors each way ({mode} mode, "
+        "{low:g} to {high:g}, in one batch. dy/dx against x: one seed each, beside brown and white noise. "
+        "Autocorrelation against lag: mean of {seeds} seeds, bands two standard errors each way ({mode} mode, "
         "{dtype}). Without BatchNorm (BN) plain nets of 1 / 10 / 24 / 50 layers have {plain_1:.2f} / {plain_10:.2f} / "
         "{plain_24:.2f} / {plain_50:.2f} at lag 16 (standard error at most {error:.2f}); brown noise has {brown:.2f}, "
         "white noise {white:.2f}. With shortcuts 50 layers have {weak_50:.2f} for β = 0.1, but {residual_50:.2f} for β "

@@ -326,11 +326,13 @@ def test_films_are_drawn_for_a_notebook_unless_a_block_says_otherwise(comparison
     assert film.figure.get_figwidth() / film.figure.get_figheight() == pytest.approx(16 / 9, rel=0.01)
 
 
-def test_a_film_keeps_its_language(comparison: Comparison) -> None:
+def test_a_film_keeps_its_language(comparison: Comparison, tmp_path: Path) -> None:
     with plots.style(language="zh"):
         film = comparison.animate()
     turned(film, 0)
     assert words(film).startswith(plots.labels.TABLES["zh"]["film:backward"].format(layer=LAYERS, layers=LAYERS))
+    film.save(tmp_path / "film.html")
+    assert '<html lang="zh">' in (tmp_path / "film.html").read_text(encoding="utf-8")
 
 
 # ── files ──

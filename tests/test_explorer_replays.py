@@ -122,6 +122,28 @@ def test_one_thread_computes_whatever_the_user_has() -> None:
         assert torch.get_num_threads() == 2
 
 
+@pytest.mark.parametrize("last", [(0.9, 0.04), (0.02, 0.016), (0.88, 0.5), (0.5, 0.5)])
+def test_the_legend_hides_no_error_at_any_step(trained: Study, last: tuple[float, float]) -> None:
+    runs = [
+        dataclasses.replace(run, train_error=np.concatenate([[0.9], np.full(len(run.steps) - 1, error)]))
+        for run, error in zip(trained.histories, last, strict=True)
+    ]
+    study = dataclasses.replace(trained, histories=tuple(runs))
+    places = set()
+    for step in (0, LAST_STEP):
+        screen = Screen()
+        screen.png(small(tab="replay", step=step), study)
+        ax = screen._figure.axes[1]
+        legend = ax.get_legend().get_window_extent(screen._canvas.get_renderer())
+        for line in ax.lines:
+            x, y = ax.transData.transform(line.get_xydata()).T
+            along = np.linspace(0, len(x) - 1, 500)
+            points = np.stack([np.interp(along, np.arange(len(x)), one) for one in (x, y)], axis=1)
+            assert not legend.count_contains(points)
+        places.add(legend.bounds)
+    assert len(places) == 1, "it stands still"
+
+
 # ── on the screen and in a book ──
 
 

@@ -284,9 +284,9 @@ def no_fonts(monkeypatch):
     known = [entry for entry in manager.ttflist if entry.name not in fonts.FAMILIES]
     monkeypatch.setattr(manager, "ttflist", known)
     monkeypatch.setattr(fonts.font_manager, "findSystemFonts", list)
-    fonts._installed.cache_clear()
+    fonts.chinese_font.cache_clear()
     yield
-    fonts._installed.cache_clear()
+    fonts.chinese_font.cache_clear()
 
 
 def test_no_font_for_chinese(monkeypatch, capsys, one, no_fonts, tmp_path):
@@ -315,15 +315,15 @@ def test_a_font_that_matplotlib_has_not_seen_is_found(monkeypatch):
     monkeypatch.setattr(fonts, "_NEEDED", "λ")
     monkeypatch.setattr(manager, "ttflist", [entry for entry in manager.ttflist if entry.name != "DejaVu Sans"])
     monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: ["/nowhere/broken.ttf", str(path)])
-    fonts._installed.cache_clear()
+    fonts.chinese_font.cache_clear()
     try:
-        assert fonts.chinese_font() == fonts.ChineseFont("DejaVu Sans", True)
         monkeypatch.setattr(fonts, "_NEEDED", "梯")
-        fonts._installed.cache_clear()
         with pytest.raises(FileNotFoundError):
             fonts.chinese_font()
+        monkeypatch.setattr(fonts, "_NEEDED", "λ")
+        assert fonts.chinese_font() == fonts.ChineseFont("DejaVu Sans", True), "installed while the program runs"
     finally:
-        fonts._installed.cache_clear()
+        fonts.chinese_font.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])

@@ -557,12 +557,12 @@ def test_panels_of_placements(make_history: Callable[..., Any]) -> None:
 # ── degradation-anatomy ──
 
 
-def kernels(run: Any) -> np.ndarray:
-    """Gradients of the convolutions by traced step, the last Linear layer left out."""
-    assert run.trace.quantities == ("weight_grad",)
+def kernels(run: Any, quantity: int = 0) -> np.ndarray:
+    """Gradients (0) or weights (1) of the convolutions by traced step, the last Linear layer left out."""
+    assert run.trace.quantities == ("weight_grad", "weight")
     assert "conv" in run.trace.layers[0]
     assert "conv" in run.trace.layers[-2]
-    return np.asarray(run.trace.values[:, :-1, 0])
+    return np.asarray(run.trace.values[:, :-1, quantity])
 
 
 def test_facts_of_the_anatomy() -> None:
@@ -579,6 +579,16 @@ def test_facts_of_the_anatomy() -> None:
         agrees(facts, {f"{key}_error": median(final(training, "train_error", kind=kind, depth=depth))})
         agrees(facts, {f"{key}_start": first[0] / last[0], f"{key}_later": median(later)})
         agrees(facts, {f"{key}_first": median(first[1:])})
+        kept = [kernels(run, 1) for run in runs]
+        for word, layer in (("first", 1), ("last", -1)):
+            start, end = (median(float(one[step, layer]) for one in kept) for step in (0, -1))
+            agrees(facts, {f"{key}_growth_{word}": end / start})
+        free = [
+            median(float(g[step, 1] * w[step, 1]) for g, w in zip(seeds, kept, strict=True))
+            / median(float(g[step, -1] * w[step, -1]) for g, w in zip(seeds, kept, strict=True))
+            for step in range(len(kept[0]))
+        ]
+        agrees(facts, {f"{key}_scaled_start": free[0], f"{key}_scaled_later": median(free[1:])})
         rows = [r for r, at in enumerate(table["depth"]) if at == depth and table["kind"][r] == kind]
         deepest = max(rows, key=lambda row: table["layers"][row])
         agrees(facts, {f"{key}_correlation": float(table["correlation"][deepest])})
@@ -592,6 +602,7 @@ def test_facts_of_the_anatomy() -> None:
             {f"{word}_error": median(final(study, "train_error")), f"{word}_test": median(final(study, "test_error"))},
         )
     agrees(facts, {"extra": 6, "epochs": training.histories[0].epochs, "steps": int(training.histories[0].steps[-1])})
+    assert {int(run.traced_steps[-1]) for run in training.histories} == {facts["traced"]}
 
 
 def test_the_caption_of_the_anatomy_says_what_the_numbers_say() -> None:
@@ -605,6 +616,13 @@ def test_the_caption_of_the_anatomy_says_what_the_numbers_say() -> None:
         facts[f"{key}_start"] for key in ("plain_20", "residual_20", "residual_56")
     )
     assert facts["plain_56_later"] > 0.1, "nor does it vanish later: a third over 54 layers"
+    for seed, run in enumerate(numbers["training"].select(kind="plain", depth=56)):
+        weights = kernels(run, 1)
+        growth = weights[-1] / weights[0]
+        assert growth[1] > 20 > 1.1 > growth[-1], f"the first kernels grow most with seed {seed}"
+        assert growth[1] == max(growth[1:])
+    assert facts["plain_56_scaled_later"] > 50 * facts["plain_56_later"], "much of the fall is one of scale"
+    assert facts["plain_56_scaled_later"] < facts["plain_56_scaled_start"] / 20, "but not all of it"
     table = numbers["correlation"]
     for depth in DEPTHS:
         plain, residual = (
@@ -626,8 +644,8 @@ def test_the_caption_of_the_anatomy_says_what_the_numbers_say() -> None:
 def anatomy(make_history: Callable[..., Any], make_trace: Callable[..., Any], plain_56: float = 80.0) -> Panels:
     settings, histories = [], []
     for kind, depth, seed in product(KINDS, DEPTHS, range(3)):
-        gradients = RNG.lognormal(size=(4, 6, 1))
-        trace = make_trace(gradients, shapes=(*[(4, 8, 5, 5)] * 5, (4, 10)), quantities=("weight_grad",))
+        values = RNG.lognormal(size=(4, 6, 2))
+        trace = make_trace(values, shapes=(*[(4, 8, 5, 5)] * 5, (4, 10)), quantities=("weight_grad", "weight"))
         error = plain_56 if (kind, depth) == ("plain", 56) else 6.0
         settings.append({"kind": kind, "depth": depth, "seed": seed})
         curve = (0.9, (error + seed - 5) / 100)
@@ -685,6 +703,22 @@ def test_facts_of_the_anatomy_follow_the_numbers(
     assert (facts["seeds"], facts["batch"]) == (3, 128)
 
 
+def test_growth_is_that_of_the_weights_and_the_scale_falls_out(
+    make_history: Callable[..., Any], make_trace: Callable[..., Any]
+) -> None:
+    """Kernels c times as long, with gradients 1/c of their size, change what is free of scale in nothing."""
+    numbers = anatomy(make_history, make_trace)
+    before = facts_of("degradation-anatomy", numbers)
+    for run in numbers["training"].histories:
+        run.trace.values[1:, 1] *= (1 / 8, 8)
+    after = facts_of("degradation-anatomy", numbers)
+    for key in (f"{kind}_{depth}" for kind, depth in product(KINDS, DEPTHS)):
+        assert after[f"{key}_growth_first"] == pytest.approx(8 * before[f"{key}_growth_first"])
+        assert after[f"{key}_later"] == pytest.approx(before[f"{key}_later"] / 8)
+        for same in ("growth_last", "start", "scaled_start", "scaled_later"):
+            assert after[f"{key}_{same}"] == pytest.approx(before[f"{key}_{same}"])
+
+
 # ── the nets behind the numbers ──
 
 
@@ -728,6 +762,33 @@ def test_frozen_statistics_are_those_of_the_batch() -> None:
         before = kernel(x)
     torch.testing.assert_close(norm.running_mean, before.mean((0, 2, 3)), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(norm.running_var, before.var((0, 2, 3)), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kernel_in_front_of_batchnorm_has_a_gradient_at_right_angles_that_goes_as_one_over_its_length(
+    kind: str,
+) -> None:
+    import torch
+
+    from gradflow.data import digits
+
+    x, y = (part[:64] for part in digits().train)
+    net = figures.training.digits_net(20, kind).double()
+    kernels = [module.weight for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
+
+    def gradients() -> Any:
+        return torch.autograd.grad(torch.nn.functional.cross_entropy(net(x.double()), y), kernels)
+
+    before = gradients()
+    assert len(before) == 19
+    for kernel, gradient in zip(kernels, before, strict=True):
+        cosine = torch.cosine_similarity(kernel.detach().flatten(), gradient.flatten(), dim=0)
+        assert abs(float(cosine)) < 1e-3, "not quite zero: BatchNorm adds ε to the variance"
+    with torch.no_grad():
+        kernels[1] *= 3
+    after = gradients()
+    torch.testing.assert_close(3 * after[1], before[1], rtol=1e-2, atol=1e-3 * float(before[1].abs().max()))
+    torch.testing.assert_close(after[-1], before[-1], rtol=1e-2, atol=1e-3 * float(before[-1].abs().max()))
 
 
 def test_responses_are_taken_behind_every_batchnorm() -> None:

@@ -7,18 +7,25 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import gradflow
 from gradflow import figures
+from gradflow.plots.film import Film
+from gradflow.plots.fonts import chinese_font
 from gradflow.plots.labels import ENGLISH, TABLES, listed, named, norm_of, text, verdict
+from gradflow.plots.look import new_figure, style
 from gradflow.plots.page import LANGUAGES, Page, turned_to
-from gradflow.results import Result, load
+from gradflow.results import Result, Study, load
 from gradflow.verdicts import WORDS, judge
 
 CHINESE = TABLES["zh"]
@@ -216,9 +223,8 @@ def test_the_installed_font_has_every_character() -> None:
     from fontTools.ttLib import TTFont
     from matplotlib import font_manager
 
-    fonts = pytest.importorskip("gradflow.plots.fonts")
     try:
-        name = fonts.chinese_font().name
+        name = chinese_font().name
     except FileNotFoundError as error:
         pytest.skip(f"no Chinese font on this machine: {error}")
     known: set[int] = set()
@@ -228,6 +234,116 @@ def test_the_installed_font_has_every_character() -> None:
     needed = {letter for words in CHINESE.values() for letter in words} | set("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     missing = {letter: unicodedata.name(letter, "?") for letter in sorted(needed) if ord(letter) not in known}
     assert missing == {}
+
+
+# ── Chinese pictures ──
+
+OF_CODE = {"gelu", "he", "linear", "sigmoid", "tanh", "xavier"}
+"""Arguments of fc_stack, as they are typed."""
+
+
+@pytest.fixture
+def _in_chinese() -> Iterator[None]:
+    """A Chinese page of a book, or a skip where nothing could be written on it."""
+    try:
+        chinese_font()
+    except FileNotFoundError as error:
+        pytest.skip(f"no Chinese font on this machine: {error}")
+    with style(language="zh"):
+        yield
+
+
+def seen(figure: Figure) -> set[str]:
+    """All that is written in a figure as it is shown, ticks included."""
+    figure.draw_without_rendering()
+    texts = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_visible())
+    return {words for one in texts if (words := one.get_text().strip())}  # type: ignore[attr-defined]
+
+
+def left_in_english(figure: Figure) -> dict[str, list[str]]:
+    """Latin words by the label that has them."""
+    return {words: found for words in seen(figure) if (found := not_chinese(words))}
+
+
+def not_chinese(words: str) -> list[str]:
+    """Latin words but those of code; mathtext has commands of its own."""
+    return [one for one in latin_words(re.sub(r"\$.*?\$", " ", words)) if one not in OF_CODE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CAPTIONS)
+@pytest.mark.usefixtures("_in_chinese")
+def test_a_chinese_figure_has_no_english_words(name: str) -> None:
+    figure = figures.CATALOGUE[name].draw(recorded(name))
+    assert left_in_english(figure) == {}
+    assert sum(bool(HAN.search(words)) for words in seen(figure)) > 3
+
+
+@pytest.mark.usefixtures("_in_chinese")
+def test_an_english_word_in_a_chinese_figure_is_found() -> None:
+    figure = new_figure()
+    ax = figure.subplots()
+    ax.set(xlabel="层数", ylabel="RMS 误差", title=r"$\mathdefault{10^{-3}}$ relu", xticks=[0, 1])
+    ax.set_xticklabels(["he", "plain"])
+    ax.plot([0, 1], label="残差")
+    ax.legend(title="seeds")
+    ax.annotate("hidden", (0, 0)).set_visible(False)
+    assert left_in_english(figure) == {"RMS 误差": ["RMS"], "plain": ["plain"], "seeds": ["seeds"]}
+
+
+def films(make_comparison: Callable[..., Any], make_history: Callable[..., Any]) -> Iterator[Film]:
+    """One of every kind: a wave through nets of equal depth, through others, a training of one net and of two."""
+    rows = {"plain": np.geomspace(1e-5, 1, 4)[None], "residual": np.ones((3, 4))}
+    shallow = make_comparison({"plain": np.geomspace(1e-5, 1, 4)}, **rows)
+    yield shallow.animate()
+    yield shallow.animate(make_comparison(plain=np.zeros((1, 6)), residual=np.full((1, 6), np.inf)))
+    yield make_comparison(plain=np.ones((1, 3)), residual=np.ones((1, 5))).animate()
+    traced = make_comparison(**rows).traces
+    runs = [
+        make_history(trace=one.at(0), traced_steps=np.array([10]), provenance={"batch": 4}) for one in traced.values()
+    ]
+    yield runs[0].animate()
+    yield Study(settings=({"kind": "plain"}, {"kind": "residual"}), histories=tuple(runs)).animate()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_in_chinese")
+def test_chinese_films_have_no_english_words(
+    make_comparison: Callable[..., Any], make_history: Callable[..., Any]
+) -> None:
+    for film in films(make_comparison, make_history):
+        frames = [left_in_english(film.figure) for _ in film.pictures()]
+        assert frames == [{}] * len(film.seconds)
+        assert not latin_words(film.alt)
+        assert HAN.search(film.alt)
+
+
+class Words(HTMLParser):
+    """What a reader of a page sees or hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag
+        self.found += [value for name, value in attrs if value and name in ("alt", "title", "aria-label", "data-play")]
+
+    def handle_data(self, data: str) -> None:
+        if self.inside not in ("style", "script") and data.strip():
+            self.found.append(data.strip())
+
+
+@pytest.mark.usefixtures("_in_chinese")
+def test_a_chinese_page_with_a_film_has_no_english_words(make_comparison: Callable[..., Any], tmp_path: Path) -> None:
+    film = make_comparison(plain=np.geomspace(1e-5, 1, 2)[None], residual=np.ones((1, 2))).animate()
+    page = film.save(tmp_path / "film.html") and (tmp_path / "film.html").read_text(encoding="utf-8")
+    reader = Words()
+    reader.feed(page)
+    assert '<html lang="zh">' in page
+    assert len(reader.found) > 10
+    assert {words: found for words in reader.found if (found := latin_words(words))} == {}
 
 
 # ── captions ──
@@ -252,8 +368,7 @@ def test_a_chinese_caption_is_whole(name: str) -> None:
     caption = in_chinese(name)
     assert not re.search(r"[{}]|nan|None|[。，；：]{2}|  ", caption)
     assert caption.endswith(("。", "）"))
-    of_code = {"gelu", "he", "linear", "sigmoid", "tanh", "xavier"}  # arguments of fc_stack, as they are typed
-    assert set(latin_words(caption)) <= of_code
+    assert set(latin_words(caption)) <= OF_CODE
 
 
 @pytest.mark.parametrize("name", CAPTIONS)

@@ -123,6 +123,11 @@ def test_zeros_are_triangles_at_the_smallest_number(
     assert drawn[2:].tolist() == [1e-3, 1.0]
 
 
+def test_zeros_have_the_colour_that_was_asked_for(make_comparison: Callable[..., Any], ax: Axes) -> None:
+    plots.gradient_flow(make_comparison(residual=np.array([[0.0, 1.0]])), ax=ax, color="#123456")
+    assert line(ax, ENGLISH["underflow"]).get_color() == line(ax, "residual").get_color() == "#123456"
+
+
 @pytest.mark.parametrize("repeats", [1, 4])
 def test_values_that_are_not_finite_are_crosses_at_the_top(
     make_comparison: Callable[..., Any], ax: Axes, repeats: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradflow import plots
-from gradflow.plots.panels import _BREAKS, _best_cuts
+from gradflow.plots.linebreaks import BREAKS, best_cuts
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,7 @@ def test_figures_of_the_user_keep_their_size() -> None:
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=7), st.integers(30, 80))
 def test_lines_are_few_and_none_is_too_long(widths: list[int], room: int) -> None:
     pieces = ["word"] * len(widths)
-    cuts = [0, *_best_cuts(pieces, widths, room), len(widths)]
+    cuts = [0, *best_cuts(pieces, widths, room), len(widths)]
     lines = [sum(widths[start:end]) for start, end in pairwise(cuts)]
     assert all(start < end for start, end in pairwise(cuts))
     assert max(lines) <= room
@@ -171,15 +171,35 @@ def test_lines_are_few_and_none_is_too_long(widths: list[int], room: int) -> Non
     assert len(lines) == max(len(greedy), 2), "asked only where one line is too long"
 
 
+@given(st.lists(st.tuples(st.sampled_from(("a ", "b, ", "(c ")), st.integers(1, 30)), min_size=2, max_size=8))
+def test_no_other_lines_are_fewer_end_better_or_are_shorter(words: list[tuple[str, int]]) -> None:
+    """Beside all ways of breaking the words."""
+    pieces, widths = zip(*words, strict=True)
+
+    def key(cuts: tuple[int, ...]) -> tuple[int, int, int]:
+        lengths = [sum(widths[start:end]) for start, end in pairwise((0, *cuts, len(pieces)))]
+        natural = [pieces[cut].startswith("(") or pieces[cut - 1].endswith(", ") for cut in cuts]
+        return (len(cuts), -sum(natural), max(lengths)) if max(lengths) <= 40 else (len(pieces), 0, 0)
+
+    ways = [cuts for many in range(1, len(pieces)) for cuts in combinations(range(1, len(pieces)), many)]
+    assert key(best_cuts(pieces, widths, 40)) == min(map(key, ways))
+
+
+def test_a_whole_paragraph_is_broken_too() -> None:
+    """There are far too many ways to try each of them."""
+    cuts = best_cuts(["word "] * 300, [10.0] * 300, 100)
+    assert cuts == tuple(range(10, 300, 10))
+
+
 def test_lines_end_at_brackets_and_commas_where_that_costs_no_line() -> None:
-    assert _best_cuts(["one ", "two ", "(three ", "four)"], [10, 10, 10, 10], 31) == (2,)
-    assert _best_cuts(["one, ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (1,)
-    assert _best_cuts(["one ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (2,)
+    assert best_cuts(["one ", "two ", "(three ", "four)"], [10, 10, 10, 10], 31) == (2,)
+    assert best_cuts(["one, ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (1,)
+    assert best_cuts(["one ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (2,)
 
 
 def test_where_a_line_may_end_in_english_and_in_chinese() -> None:
-    assert _BREAKS.split("b  of x = 3 %, and")[::2] == ["b  of", "x = 3 %,", "and"]
-    assert _BREAKS.split("残差，β = 1，24 层（共 3 个）")[::2] == [
+    assert BREAKS.split("b  of x = 3 %, and")[::2] == ["b  of", "x = 3 %,", "and"]
+    assert BREAKS.split("残差，β = 1，24 层（共 3 个）")[::2] == [
         "残",
         "差，",
         "β = 1，",

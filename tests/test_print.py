@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -9,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.artist import Artist
@@ -22,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 import gradflow
 from gradflow import figures, plots
@@ -237,3 +240,29 @@ def test_the_pdf_has_the_width_and_fonts_that_stay_text(name: str) -> None:
     assert b"/CIDFontType2" in pdf or b"/Type42" in pdf
     assert b"/Type3" not in pdf
     assert set(re.findall(rb"/(?:CA|ca) ([\d.]+)", pdf)) <= {b"1", b"0"}
+
+
+@pytest.mark.parametrize("more", [{}, {"bbox_inches": "tight"}])
+def test_a_figure_that_matplotlib_saves_is_as_fit_for_print(more: dict[str, Any]) -> None:
+    """With savefig() of the figure itself, under settings of the user's."""
+    figure = numbers("fc-flow").parts["50"].plot(plots.new_figure().subplots()).figure
+    pdf, png, svg = (io.BytesIO() for _ in range(3))
+    with mpl.rc_context({"pdf.fonttype": 3, "savefig.dpi": 50, "svg.fonttype": "none", "savefig.transparent": True}):
+        figure.savefig(pdf, format="pdf", **more)
+        figure.savefig(svg, format="svg", **more)
+        figure.savefig(png, format="png", dpi=123, **more)
+        assert mpl.rcParams["savefig.dpi"] == 50
+    assert b"/Type3" not in pdf.getvalue()
+    assert b"/Type42" in pdf.getvalue() or b"/CIDFontType2" in pdf.getvalue()
+    assert b"<text" not in svg.getvalue()
+    picture = Image.open(png)
+    assert picture.info["dpi"] == pytest.approx((123, 123), rel=1e-3)
+    assert picture.getpixel((0, 0))[3] == 255, "paper is white, not transparent"
+
+
+def test_axes_put_anywhere_are_in_the_look() -> None:
+    figure = plots.new_figure()
+    with mpl.rc_context({"axes.linewidth": 9}):
+        for ax in (figure.subplots(), figure.add_axes((0.5, 0.5, 0.2, 0.2)), figure.subplot_mosaic("ab")["b"]):
+            assert ax.spines["left"].get_linewidth() == 0.6
+            assert not ax.spines["top"].get_visible()

@@ -383,14 +383,14 @@ def test_notebook_shows_text_and_picture(kind: str, each_kind: dict[str, Any]) -
     picture = re.search(r'<img[^>]*src="data:image/svg\+xml;base64,([^"]+)"', bundle["text/html"])
     assert picture
     assert b"<svg" in base64.b64decode(picture[1])
-    assert "<pre>" in bundle["text/html"]
+    assert "<pre style=" in bundle["text/html"]
 
 
 @pytest.mark.parametrize("kind", ["Table", "Panels"])
 def test_notebook_shows_at_least_the_text_of_what_has_no_picture(kind: str, each_kind: dict[str, Any]) -> None:
     bundle = each_kind[kind]._repr_mimebundle_()
     assert bundle["text/plain"] == repr(each_kind[kind])
-    assert "<pre>" in bundle["text/html"]
+    assert "<pre style=" in bundle["text/html"]
 
 
 def test_html_page_needs_no_network(each_kind: dict[str, Any], make_trace: Callable[..., Trace]) -> None:

@@ -343,7 +343,20 @@ def test_a_sheet_of_one_axis_names_it_once() -> None:
         sheet.lines(ax, {"one": np.arange(3.0)}, ylabel="error", xlabel="epoch")
     assert [ax.get_ylabel() for ax in sheet.draw().axes] == ["error", ""]
     assert repr(sheet) == "error against epoch; error against epoch"
-    assert sheet._repr_mimebundle_() == sheet._repr_mimebundle_(), "showing it again changes nothing"
+
+
+def test_showing_a_sheet_again_changes_nothing() -> None:
+    words = "along the way (one is the whole length of it, x = 3 %) and then some more words that go on"
+    with plots.style(width_mm=60):
+        sheet = teaching.Sheet(3, titles=[f"title {words[:length]}" for length in (20, 30, 40)])
+    for ax, lines in zip(sheet.axes, (3, 4, 5), strict=True):
+        series = {f"line {number} {words[:12]}": np.arange(1.0, 9) for number in range(lines)}
+        sheet.lines(ax, series, yscale="log", xlabel=words[:30], ylabel=words[: 5 + 15 * lines])
+    sheet.legend()
+    first = sheet._repr_mimebundle_()
+    assert [bool(ax.get_xlabel()) for ax in sheet.axes] == [False, False, True], "they stand one above the other"
+    assert first["text/plain"].count(f"against {words[:30].strip()}") == 3
+    assert sheet._repr_mimebundle_() == first
 
 
 def test_a_sheet_of_a_lecture_has_large_type() -> None:

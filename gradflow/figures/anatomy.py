@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from gradflow import plots
 from gradflow.figures.book import BookFigure, Seeds, mode_and_dtype
 from gradflow.figures.training import digits_net, digits_study
 from gradflow.plots.labels import text
-from gradflow.results import Panels, Study, Table
+from gradflow.results import History, Panels, Study, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ DEPTHS = (20, 56)
 _EXTRA = (max(DEPTHS) - min(DEPTHS)) // 6
 """Units of two layers that bring each of the three stages of the shallow net to the deep one's length."""
 _TRACE_EVERY, _CORRELATED = 11, 64
+_QUANTITIES = ("weight_grad", "weight")
 
 
 def deepened_net(extra: int) -> nn.Module:
@@ -35,7 +37,8 @@ def deepened_net(extra: int) -> nn.Module:
 
 def _anatomy(seeds: int) -> Panels:
     shared = {"evaluate_every": (3,), "seed": tuple(range(seeds))}
-    four = {"depth": DEPTHS[::-1], "kind": plots.KINDS, "trace_every": (_TRACE_EVERY,), "quantities": ("weight_grad",)}
+    traced = {"trace_every": (_TRACE_EVERY,), "quantities": (_QUANTITIES,)}
+    four = {"depth": DEPTHS[::-1], "kind": plots.KINDS, **traced}
     from_zero = {"depth": DEPTHS[1:], "kind": ("residual",), "zero_init": (True,)}
     return Panels(
         parts={
@@ -109,13 +112,35 @@ def _draw_anatomy(numbers: Panels) -> Figure:
     return plots.fitted(figure)
 
 
+def _kernel_facts(runs: Sequence[History]) -> dict[str, float]:
+    """The first kernel beside the last: their gradients, their growth, and the gradients free of the weights' scale.
+
+    The stem's kernel sees one channel, and is left out.
+    """
+    traces = [run.trace for run in runs if run.trace is not None]
+    gradients, weights = (np.array([one[name][:, one.body] for one in traces]) for name in _QUANTITIES)
+    gradient, weight, scaled = (np.median(values, axis=0) for values in (gradients, weights, gradients * weights))
+    ratio, scaled_ratio = (values[:, 1] / values[:, -1] for values in (gradient, scaled))
+    return {
+        "start": float(ratio[0]),
+        "later": float(np.median(ratio[1:])),
+        "first": float(np.median(gradient[1:, 1])),
+        "growth_first": float(weight[-1, 1] / weight[0, 1]),
+        "growth_last": float(weight[-1, -1] / weight[0, -1]),
+        "scaled_start": float(scaled_ratio[0]),
+        "scaled_later": float(np.median(scaled_ratio[1:])),
+    }
+
+
 def _anatomy_facts(numbers: Panels) -> dict[str, object]:
     training: Study = numbers["training"]
     history = training.histories[0]
+    assert history.traced_steps is not None
     found: dict[str, object] = {
         "seeds": len(training.select(depth=min(DEPTHS), kind="plain")),
         "epochs": int(history.epoch[-1]),
         "steps": int(history.steps[-1]),
+        "traced": int(history.traced_steps[-1]),
         "batch": history.provenance["batch"],
         "correlated": _CORRELATED,
         "extra": _EXTRA,
@@ -125,16 +150,11 @@ def _anatomy_facts(numbers: Panels) -> dict[str, object]:
     for kind in plots.KINDS:
         for depth in DEPTHS:
             runs = training.select(kind=kind, depth=depth)
-            traces = [run.trace for run in runs if run.trace is not None]
-            values = np.median([one.values[:, one.body, 0] for one in traces], axis=0)
-            first_over_last = values[:, 1] / values[:, -1]  # the stem's kernel sees one channel, and is left out
             rows = (np.asarray(table["kind"]) == kind) & (table["depth"] == depth)
             found |= {
                 f"{kind}_{depth}_error": 100 * float(np.median([run.train_error[-1] for run in runs])),
-                f"{kind}_{depth}_start": float(first_over_last[0]),
-                f"{kind}_{depth}_later": float(np.median(first_over_last[1:])),
-                f"{kind}_{depth}_first": float(np.median(values[1:, 1])),
                 f"{kind}_{depth}_correlation": float(table["correlation"][rows][-1]),
+                **{f"{kind}_{depth}_{name}": value for name, value in _kernel_facts(runs).items()},
             }
     deepened, zero = numbers["deepened"], numbers["zero"]
     usual = training.select(kind="residual", depth=max(DEPTHS))

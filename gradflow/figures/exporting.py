@@ -56,7 +56,7 @@ def check_free(name: str, folder: Path, page: Page) -> None:
     pictures = any((folder / f"{name}.{kind}").exists() for kind in KINDS_OF_FILE)
     if not options_of(page) or not pictures:
         return
-    if not described.exists() or described.read_text().splitlines()[:1] == [_command(name, STANDARD)]:
+    if not described.exists() or described.read_bytes().splitlines()[:1] == [_command(name, STANDARD).encode()]:
         raise FileExistsError(
             f"{folder} holds {name} as it is without {' '.join(options_of(page))}: give another folder with --out, "
             f"or leave --out away for {folder_for(page)}"

@@ -73,6 +73,11 @@ class Unit(nn.Module):
         share_pre: bool = False,
     ) -> None:
         super().__init__()
+        if not (shortcut is None or isinstance(shortcut, nn.Module)):
+            raise TypeError(
+                "shortcut must be a module such as gradflow.models.Scaled(0.9) or gradflow.models.Identity(), or None "
+                f"for a plain unit; got {shortcut!r}"
+            )
         self.pre = pre if pre is not None else nn.Identity()
         self.branch = branch
         self.shortcut = shortcut if shortcut is not None else NoShortcut()

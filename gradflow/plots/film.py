@@ -17,7 +17,7 @@ from PIL import Image
 
 from gradflow.files import write_whole
 from gradflow.plots import player
-from gradflow.plots.look import PageFigure, style
+from gradflow.plots.look import PageFigure, style_of
 from gradflow.plots.page import turned_to
 
 FILMS = (".gif", ".html", ".mp4")
@@ -47,7 +47,7 @@ class Film(FuncAnimation):
         self._canvas = FigureCanvasAgg(figure)
         figure.set_dpi(min(_MOST_DPI, PIXELS / figure.get_figwidth()))
         self._turn(len(seconds) - 1)
-        with turned_to(figure.page), style():
+        with style_of(figure):
             figure.draw_without_rendering()
             _keep_layout(figure)
         milliseconds = [round(1000 * second) for second in seconds]
@@ -56,7 +56,7 @@ class Film(FuncAnimation):
         self._draw_was_started = True  # one that nobody looks at is no mistake
 
     def _turn(self, place: int) -> tuple[()]:
-        with turned_to(self.figure.page), style():
+        with style_of(self.figure):
             self._show(place)
         return ()
 
@@ -84,12 +84,13 @@ class Film(FuncAnimation):
         """
         path = Path(filename)
         if writer is not None or keywords:
-            with turned_to(self.figure.page), style():
+            with style_of(self.figure):
                 super().save(path, writer, **keywords)
         elif path.suffix == ".gif":
             write_whole(path, self._gif())
         elif path.suffix == ".html":
-            write_whole(path, player.page(self._player(), self.alt).encode())
+            with turned_to(self.figure.page):
+                write_whole(path, player.page(self._player(), self.alt).encode())
         elif path.suffix == ".mp4":
             write_whole(path, self._mp4())
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
 from gradflow.plots.labels import named, norm_of, text
 from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, number_layers, tint
@@ -40,9 +40,11 @@ def gradient_flow(comparison: Comparison, *, ax: Axes | None = None, theory: boo
         _norm_line(ax, x, trace, comparison.quantity, keywords_here)
         if theory and name in comparison.theory:
             _theory_line(ax, x, trace.median(comparison.quantity), comparison.theory[name], place == 0)
-    _log_norm_axis(ax, norm_of(comparison.norm, comparison.quantity))
-    colored = [(trace, look_of(place).color) for place, trace in enumerate(comparison.traces.values())]
-    _mark_lost(ax, colored, comparison.quantity, len(counts) == 1)
+    colored = [
+        (trace, keywords.get("color", look_of(place).color)) for place, trace in enumerate(comparison.traces.values())
+    ]
+    _norm_axis(ax, colored, comparison.quantity, len(counts) == 1)
+    ax.set_ylabel(norm_of(comparison.norm, comparison.quantity))
     ax.set_xlabel(text("layer" if len(counts) == 1 else "relative_depth"))
     if len(counts) == 1:
         number_layers(ax, counts.pop())
@@ -57,9 +59,7 @@ def trace_lines(trace: Trace, *, ax: Axes | None = None, quantity: str | None = 
     quantity = quantity or trace.quantities[0]
     x = np.arange(1, len(trace.layers) + 1)
     _norm_line(ax, x, trace, quantity, {**look_of(1).line(), **keywords})
-    if quantity not in _LINEAR:
-        _log_norm_axis(ax, "")
-        _mark_lost(ax, [(trace, look_of(1).color)], quantity, True)
+    _norm_axis(ax, [(trace, look_of(1).color)], quantity, True)
     ax.set(xlabel=text("layer"), ylabel=norm_of(trace.norm, quantity))
     number_layers(ax, len(trace.layers))
     return ax
@@ -147,6 +147,13 @@ def _theory_line(ax: Axes, x: np.ndarray, measured: np.ndarray, relative: np.nda
     )
 
 
+def _norm_axis(ax: Axes, traces: Sequence[tuple[Trace, str]], quantity: str, numbered: bool) -> None:
+    """A log axis with marks for what has no place on it; a linear one for fractions and for what is a log itself."""
+    if quantity not in _LINEAR:
+        _log_norm_axis(ax, "")
+        _mark_lost(ax, traces, quantity, numbered)
+
+
 def _mark_lost(ax: Axes, traces: Sequence[tuple[Trace, str]], quantity: str, numbered: bool) -> None:
     """Triangles at the dtype's smallest number for zeros, crosses at the top for what is not finite."""
     for trace, color in traces:
@@ -154,18 +161,22 @@ def _mark_lost(ax: Axes, traces: Sequence[tuple[Trace, str]], quantity: str, num
         layers = np.arange(len(values))
         x = layers + 1 if numbered else layers / max(len(layers) - 1, 1)
         zero, lost = values == 0, ~np.isfinite(values)
+        known = ax.get_legend_handles_labels()[1]
         if zero.any():
-            floor = smallest_subnormal(trace.dtype)
-            ax.plot(x[zero], np.full(zero.sum(), floor), "v", color=color, label=text("underflow"), clip_on=False)
+            floor, words = smallest_subnormal(trace.dtype), text("underflow")
+            once = "_" * (words in known) + words
+            ax.plot(x[zero], np.full(zero.sum(), floor), "v", color=color, label=once, clip_on=False)
         if lost.any():
-            top = ax.get_xaxis_transform()
-            ax.plot(x[lost], np.full(lost.sum(), 0.98), "x", color=color, transform=top, label=text("nonfinite"))
+            top, words = ax.get_xaxis_transform(), text("nonfinite")
+            once = "_" * (words in known) + words
+            ax.plot(x[lost], np.full(lost.sum(), 0.98), "x", color=color, transform=top, label=once)
 
 
 def _log_norm_axis(ax: Axes, label: str) -> None:
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(numticks=7))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    # Minor ticks have names only where less than a decade is in sight.
+    ax.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(1, 0.4)))
     ax.set_ylabel(label)
 
 

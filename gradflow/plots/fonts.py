@@ -42,12 +42,16 @@ class ChineseFont(NamedTuple):
     truetype: bool
 
 
+@lru_cache
 def chinese_font() -> ChineseFont:
     """The installed font for Chinese words; one with TrueType outlines where there is a choice.
 
     Raises FileNotFoundError, which says what to install, where there is none.
     """
-    found = _installed()
+    found = _best_known()
+    if found is None:
+        _learn_new_fonts()
+        found = _best_known()
     if found is None:
         raise FileNotFoundError(
             "no font with Chinese characters is installed, and without one every word would be an empty box: install "
@@ -55,18 +59,8 @@ def chinese_font() -> ChineseFont:
             f"put one into matplotlib's own folder {Path(mpl.get_data_path()) / 'fonts' / 'ttf'}; known are "
             f"{', '.join(FAMILIES)}"
         )
-    return found
-
-
-@lru_cache(1)
-def _installed() -> ChineseFont | None:
-    found = _best_known()
-    if found is None:
-        _learn_new_fonts()
-        found = _best_known()
-    if found is not None:
-        # Few fonts for Chinese are bold as well, and matplotlib would say so for every title.
-        logging.getLogger(font_manager.__name__).addFilter(lambda record: "font weight" not in record.getMessage())
+    # Few fonts for Chinese are bold as well, and matplotlib would say so for every title.
+    logging.getLogger(font_manager.__name__).addFilter(lambda record: "font weight" not in record.getMessage())
     return found
 
 

@@ -26,25 +26,12 @@ _TEXT = {
     "°": r"\textdegree{}",
     "\N{NO-BREAK SPACE}": "~",
 }
+# fmt: off
 _GREEK = (
-    *(
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-    ),
-    *("o", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
+    "o", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
 )
+# fmt: on
 _MATH = {
     **{chr(ord("α") + place): "o" if name == "o" else f"\\{name}" for place, name in enumerate(_GREEK)},
     **{name[0]: f"\\{name[1:]}" for name in ("ΓGamma", "ΔDelta", "ΘTheta", "ΛLambda", "ΞXi", "ΠPi", "ΣSigma", "ΦPhi")},

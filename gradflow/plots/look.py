@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, wraps
@@ -26,8 +26,6 @@ _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
     "png": {"Software": None},
 }
-
-
 KINDS_OF_FILE = ("pdf", "svg", "png", "pgf")
 """What :func:`render` writes."""
 
@@ -92,6 +90,12 @@ def paler(color: str, strength: float) -> tuple[float, float, float]:
     return min(shade, palest) if current_page().grey else shade
 
 
+_NO_LOOK = (
+    *("backend", "interactive", "toolbar", "timezone", "date.epoch", "docstring", "savefig.directory", "tk.", "webagg"),
+    *("figure.max_open_warning", "figure.raise_window"),
+)
+"""How the names of settings begin that :func:`matplotlib.rcdefaults` leaves alone too: how windows behave, and whether
+they are open, which a notebook switches on with its first figure."""
 _LENGTHS = ("size", "width", "pad")
 _OTHERS = {"xtick.major.pad": 3.5, "ytick.major.pad": 3.5, "axes.labelpad": 4.0}
 """Lengths in points that the look leaves as matplotlib has them, but that grow with the type."""
@@ -116,12 +120,24 @@ def style(
     """
     given: dict[str, Any] = {"context": context, "width_mm": width_mm, "grey": grey, "language": language}
     page = replace(current_page(), **{name: value for name, value in given.items() if value is not None})
-    further: Any = {**(_chinese_settings() if page.language == "zh" else {}), **file_settings()}
-    with turned_to(page), mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_settings(page.scale))
-        mpl.rcParams.update(further)
-        yield
+    chinese = _chinese_settings() if page.language == "zh" else {}
+    settings: dict[str, Any] = {**_settings(page.scale), **chinese, **file_settings()}
+    there: Any = mpl.rcParams
+    before = {name: there._get(name) for name in settings}
+    try:
+        _set(settings)
+        with turned_to(page):
+            yield
+    finally:
+        _set(before)
+
+
+def _set(settings: Mapping[str, Any]) -> None:
+    """Give matplotlib settings that are valid; ``rc_context`` and ``rcdefaults`` would check them all each time."""
+    there: Any = mpl.rcParams
+    for name, value in settings.items():
+        if there._get(name) is not value:
+            there._set(name, value)
 
 
 def _chinese_settings() -> dict[str, Any]:
@@ -145,15 +161,17 @@ def on_screen() -> Iterator[None]:
 
 
 @lru_cache
-def _settings(scale: float) -> Any:
-    """matplotlib's settings for a page: those of the look, with lengths in points enlarged by ``scale``."""
+def _settings(scale: float) -> dict[str, Any]:
+    """All settings for a page: matplotlib's and those of the look, with lengths in points enlarged by ``scale``."""
+    usual: Any = mpl.rcParamsDefault
+    defaults = {name: usual._get(name) for name in usual if not name.startswith(_NO_LOOK)}
     with resources.as_file(resources.files("gradflow.plots") / "gradflow.mplstyle") as path:
         settings: dict[str, Any] = dict(mpl.rc_params_from_file(path, use_default_template=False)) | _OTHERS
     for name, value in settings.items():
         # The pads of a legend count in type sizes, so they grow by themselves.
         if name.endswith(_LENGTHS) and isinstance(value, (int, float)) and name != "legend.borderaxespad":
             settings[name] = value * scale
-    return settings
+    return defaults | settings
 
 
 class PageFigure(Figure):
@@ -165,13 +183,34 @@ class PageFigure(Figure):
             super().__init__(*arguments, **keywords)
 
     def add_subplot(self, *arguments: Any, **keywords: Any) -> Any:
-        with turned_to(self.page), style():
+        with style_of(self):
             return super().add_subplot(*arguments, **keywords)
+
+    def add_axes(self, *arguments: Any, **keywords: Any) -> Any:
+        with style_of(self):
+            return super().add_axes(*arguments, **keywords)
 
     def draw(self, renderer: Any) -> None:
         # matplotlib makes ticks when it draws them, with the settings of that moment.
-        with turned_to(self.page), style():
+        with style_of(self):
             super().draw(renderer)
+
+    def savefig(self, *arguments: Any, **keywords: Any) -> None:
+        # A file's kind of fonts and its pixels are decided outside of draw().
+        with style_of(self):
+            super().savefig(*arguments, **keywords)
+
+
+def page_of(figure: Figure | None) -> Page:
+    """The page that a figure was made on; the current one for a figure that is not gradflow's."""
+    return figure.page if isinstance(figure, PageFigure) else current_page()
+
+
+@contextmanager
+def style_of(figure: Figure | None) -> Iterator[None]:
+    """Draw in gradflow's look inside the block, for the page that a figure was made on."""
+    with turned_to(page_of(figure)), style():
+        yield
 
 
 def new_figure(width_mm: float = SINGLE_MM, height_mm: float = 60.0) -> PageFigure:
@@ -197,10 +236,6 @@ def axes_or_new(ax: Axes | None) -> Axes:
     return new
 
 
-def _page_of(figure: Figure | None) -> Page:
-    return figure.page if isinstance(figure, PageFigure) else current_page()
-
-
 _Draw = TypeVar("_Draw", bound=Callable[..., Any])
 
 
@@ -216,12 +251,8 @@ def in_look(draw: _Draw) -> _Draw:
         figure = None if ax is None else ax.get_figure(root=True)
         if figure is not None and not isinstance(figure, PageFigure):
             return draw(*args, ax=ax, **keywords)
-        with turned_to(_page_of(figure)), style():
-            answer = draw(*args, ax=ax, **keywords)
-            shown_at_once = mpl.is_interactive()
-        # A notebook switches this on with its first figure; leaving style() must not switch it off again.
-        mpl.interactive(shown_at_once)
-        return answer
+        with style_of(figure):
+            return draw(*args, ax=ax, **keywords)
 
     return cast(_Draw, drawn)
 
@@ -235,12 +266,13 @@ def render(figure: Figure, kind: str) -> bytes:
     """
     if kind not in KINDS_OF_FILE:
         raise ValueError(f"kind must be one of {', '.join(KINDS_OF_FILE)}; got {kind!r}")
-    page, buffer = _page_of(figure), io.BytesIO()
     if kind == "pgf":
         from gradflow.plots.pgf import pgf_bytes, pgf_settings
 
-        with turned_to(page), writing_with(pgf_settings(page.language)), style():
-            return pgf_bytes(figure, page.language)
-    with turned_to(page), style():
+        language = page_of(figure).language
+        with writing_with(pgf_settings(language)), style_of(figure):
+            return pgf_bytes(figure, language)
+    buffer = io.BytesIO()
+    with style_of(figure):
         figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from itertools import accumulate, combinations, pairwise
 from typing import Any, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from matplotlib.text import Text
 
-from gradflow.plots.look import DOUBLE_MM, PageFigure, new_figure, style
-from gradflow.plots.page import current_page, points, turned_to
+from gradflow.plots.linebreaks import break_up, length_of
+from gradflow.plots.look import DOUBLE_MM, PageFigure, new_figure, style_of
+from gradflow.plots.page import current_page, points
 
 _F = TypeVar("_F", bound=Figure)
 
-_BREAKS = re.compile(r"((?<![ =÷+·−]) (?![ =+·−%])|(?<=[，；：])|(?=（)|(?<=[\u3001-\u9fff])(?=[\u4e00-\u9fff]))")
-"""Where a line may end: at single spaces, but not in a formula; in Chinese between characters and at signs."""
-_STOPS = tuple(",;:，；：")
 _GAP, _OVERHANG, _ONE_LINE = 4.0, 12.0, 14.0
 """Points: between words of neighbours; by which a label may be longer than its axes; the height of a short legend."""
 
@@ -84,7 +79,7 @@ def add_legend(
     the height of what is more than one line. ``keywords`` go to ``Figure.legend``.
     """
     # matplotlib counts the whitespace of a legend in its type, and its own sizes from the settings of the moment.
-    with turned_to(_page_of(figure)), style():
+    with style_of(figure):
         free = next((ax for ax in figure.axes if not ax.axison and ax.get_legend() is None), None)
         rows = -(-len(labels) // (columns or len(labels)))
         by_row = [place for row in range(rows) for place in range(row, len(labels), rows)]
@@ -125,7 +120,7 @@ def _one_above(figure: Figure, given: dict[str, Any], columns: int, *, whole: bo
     room = figure.bbox.width - points(_GAP) * figure.dpi / 72
     legend = figure.legend(**given, loc="outside upper center", ncols=columns)
     # The title may be longer than the entries.
-    _break_up(legend.get_title(), room - points(_GAP) * figure.dpi / 72)
+    break_up(legend.get_title(), room - points(_GAP) * figure.dpi / 72)
     if whole and legend.get_window_extent().width > room:
         legend.remove()
         return None
@@ -141,7 +136,7 @@ def fitted(figure: _F) -> _F:
     out for good: another layout of the same would differ in the last digits.
     """
     shown = [ax for ax in figure.axes if ax.axison and ax.get_subplotspec() is not None]
-    with turned_to(_page_of(figure)), style():
+    with style_of(figure):
         _leave_out_repeated(shown)
         where = mpl.rcParams["axes.titlelocation"]
         titles = {ax: ax.set_title(ax.get_title(loc=where), loc=where) for ax in shown}
@@ -155,11 +150,11 @@ def fitted(figure: _F) -> _F:
         more: dict[tuple[int, str], float] = {}
         for ax, (title_room, _, y_room) in rooms.items():
             if ax.yaxis.label in words:
-                _break_up(ax.yaxis.label, y_room)
+                break_up(ax.yaxis.label, y_room)
             row = _span(ax, "row").start
             x_room = min(one[1] for other, one in rooms.items() if _span(other, "row").start == row)
             for side, word, room in (("above", titles[ax], title_room), ("below", ax.xaxis.label, x_room)):
-                more[row, side] = max(more.get((row, side), 0.0), _break_up(word, room))
+                more[row, side] = max(more.get((row, side), 0.0), break_up(word, room))
             legend = ax.get_legend()
             if legend is not None:
                 _fit_legend(legend, ax.bbox.width)
@@ -175,10 +170,6 @@ def _room() -> float:
     """The width of the current page in millimetres of a book's."""
     page = current_page()
     return page.width(DOUBLE_MM) / page.scale
-
-
-def _page_of(figure: Figure) -> Any:
-    return figure.page if isinstance(figure, PageFigure) else current_page()
 
 
 def _grow(figure: Figure, pixels: float) -> None:
@@ -258,7 +249,7 @@ def _label_room(ax: Axes, shown: Sequence[Axes], axis: str) -> float:
         if one is not ax and label.get_text() and _span(one, across).start == _span(ax, across).start:
             apart = abs(middle(one) - middle(ax)) - _GAP * point
             # Half of the distance, and what a short neighbour leaves of its half.
-            rooms.append(max(apart, 2 * apart - _length(label, label.get_text())))
+            rooms.append(max(apart, 2 * apart - length_of(label, label.get_text())))
     return min(rooms)
 
 
@@ -270,50 +261,4 @@ def _fit_legend(legend: Legend, room: float) -> None:
     entries = legend.get_texts()
     handle = box.width - max(word.get_window_extent().width for word in (*entries, legend.get_title()))
     for word in (*entries, legend.get_title()):
-        _break_up(word, room - handle)
-
-
-def _break_up(words: Text, room: float) -> float:
-    """Break words into as few lines as fit into ``room`` pixels; the height in pixels that they gain."""
-    whole = words.get_text()
-    if not whole or _length(words, whole) <= room:
-        words.set_text(whole)
-        return 0.0
-    one_line = _thickness(words)
-    *parts, last = _BREAKS.split(whole)
-    pieces = [part + space for part, space in zip(parts[::2], parts[1::2], strict=True)] + [last]
-    space = _length(words, "i i") - _length(words, "ii")
-    widths = [_length(words, piece.rstrip(" ")) + space * piece.endswith(" ") for piece in pieces]
-    cuts = [0, *_best_cuts(pieces, widths, max(room, *widths)), len(pieces)]
-    words.set_text("\n".join("".join(pieces[start:end]).rstrip(" ") for start, end in pairwise(cuts)))
-    return _thickness(words) - one_line
-
-
-def _best_cuts(pieces: Sequence[str], widths: Sequence[float], room: float) -> tuple[int, ...]:
-    """Before which pieces a new line begins: few lines, then at brackets and commas, then lines of equal length."""
-    place = [0.0, *accumulate(widths)]
-    natural = [
-        False,
-        *(after.startswith(("(", "（")) or before.rstrip()[-1:] in _STOPS for before, after in pairwise(pieces)),
-    ]
-
-    def longest(cuts: tuple[int, ...]) -> float:
-        return max(place[end] - place[start] for start, end in pairwise((0, *cuts, len(pieces))))
-
-    for lines in range(1, len(pieces)):
-        fitting = [cuts for cuts in combinations(range(1, len(pieces)), lines) if longest(cuts) <= room + 1e-6]
-        if fitting:
-            return min(fitting, key=lambda cuts: (-sum(natural[cut] for cut in cuts), longest(cuts)))
-    return tuple(range(1, len(pieces)))
-
-
-def _length(words: Text, line: str) -> float:
-    """Pixels along a line of words, which may stand upright."""
-    words.set_text(line)
-    box = words.get_window_extent()
-    return box.height if words.get_rotation() else box.width
-
-
-def _thickness(words: Text) -> float:
-    box = words.get_window_extent()
-    return box.width if words.get_rotation() else box.height
+        break_up(word, room - handle)

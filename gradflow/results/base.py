@@ -105,7 +105,7 @@ class Result:
         with plots.style():
             figure = plots.new_figure()
             self.plot(ax=figure.subplots())
-        return plots.render(figure, kind)
+        return plots.render(plots.fitted(figure), kind)
 
     def blocks(self) -> list[list[str | Grid]]:
         """What ``repr`` says, with whole tables: lines and tables, in a list for each part between empty lines."""
@@ -124,7 +124,8 @@ class Result:
 
     def sentences(self) -> list[str]:
         """What is said of the numbers, beside the heading."""
-        return [part for block in self.blocks() for part in block if isinstance(part, str) and part != self.heading()]
+        heading = self.heading()
+        return [part for block in self.blocks() for part in block if isinstance(part, str) and part != heading]
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         from gradflow import plots

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +34,9 @@ class _Picture(ABC):
     def draw(self) -> Figure:
         """The figure, for the current page (see :func:`gradflow.plots.style`)."""
 
-    @abstractmethod
     def words_below(self) -> str:
-        """What is to be read below the picture, if anything."""
+        """What is to be read below the picture: nothing where its own labels say it all."""
+        return ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         with plots.on_screen():
@@ -70,27 +69,21 @@ class Sheet(_Picture):
             raise ValueError(f"expected a title for each of {panels} panels, got {len(titles)}")
         with plots.on_screen():
             self.figure, axes = _grid(panels, height_mm, sharey)
-        self.axes = tuple(axes)
-        self._sharey, self._finished = sharey, False
-        with self._look():
-            for ax, title in zip(self.axes, titles, strict=False):
+            for ax, title in zip(axes, titles, strict=False):
                 ax.set_title(title)
+        self.axes = tuple(axes)
+        self._words = ""
 
     def __repr__(self) -> str:
-        return "; ".join(_words_of(ax, self.axes[0]) for ax in self.axes)
+        return self._words or "; ".join(map(_words_of, self.axes))
 
     def draw(self) -> Figure:
         """The figure, for the page on which it was made."""
-        if not self._finished:
-            for ax in self.axes if self._sharey else ():
-                ax.label_outer()
+        if not self._words:
+            # Fitting takes away labels that a neighbour has, and fitting twice would move what has its place.
+            self._words = repr(self)
             plots.fitted(self.figure)
-            self._finished = True
         return self.figure
-
-    def words_below(self) -> str:
-        """Nothing: its own labels say it all."""
-        return ""
 
     def lines(self, ax: Axes, series: Mapping[str, np.ndarray], looks: Sequence[int] = (), **settings: Any) -> None:
         """Draw a line for each of ``series`` against 0, 1, 2 …
@@ -101,7 +94,7 @@ class Sheet(_Picture):
             looks: the places in the library's row of looks; by default one after the other.
             settings: of the axes, as ``Axes.set`` has them.
         """
-        with self._look():
+        with turned_to(self.figure.page), plots.style():
             for place, (name, values) in enumerate(series.items()):
                 look = plots.look_of(looks[place] if looks else place)
                 ax.plot(values, **look.line(), label=name, markevery=max(1, len(values) // _MARKERS))
@@ -109,13 +102,7 @@ class Sheet(_Picture):
 
     def legend(self) -> None:
         """One legend above all panels in place of their own."""
-        with self._look():
-            plots.shared_legend(self.figure, self.axes)
-
-    @contextmanager
-    def _look(self) -> Iterator[None]:
-        with turned_to(self.figure.page), plots.style():
-            yield
+        plots.shared_legend(self.figure, self.axes)
 
 
 class SideBySide(_Picture):
@@ -151,7 +138,7 @@ class SideBySide(_Picture):
             for ax, (title, result) in zip(axes, self.results.items(), strict=True):
                 result.plot(ax=ax, **self.keywords)
                 ax.set_title(title)
-            plots.shared_legend(figure, axes)
+        plots.shared_legend(figure, axes)
         return plots.fitted(figure)
 
 
@@ -200,8 +187,8 @@ def _grid(panels: int, height_mm: float, sharey: bool = False) -> tuple[plots.Pa
     return figure, [figure.subplots()]
 
 
-def _words_of(ax: Axes, first: Axes) -> str:
-    """What a panel shows, from its own title and labels, or those of the first where they are left out."""
+def _words_of(ax: Axes) -> str:
+    """What a panel shows, from its title and labels."""
     title = "".join(ax.get_title(loc=loc) for loc in ("left", "center", "right"))
-    shown = f"{ax.get_ylabel() or first.get_ylabel()} against {ax.get_xlabel() or first.get_xlabel()}"
+    shown = f"{ax.get_ylabel()} against {ax.get_xlabel()}"
     return " ".join((f"{title}: {shown}" if title else shown).split())

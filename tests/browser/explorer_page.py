@@ -31,7 +31,8 @@ class ExplorerPage:
         self.cell = cell
         self.all = cell.locator(".jp-OutputArea-output").first
         self.image = self.all.locator("img").first
-        self.status = self.all.get_by_role("status").first
+        # In the order of the page: above the picture, under it, and under the buttons.
+        self.caption, self.status, self.saved = (self.all.get_by_role("status").nth(place) for place in range(3))
         self.alerts = self.all.get_by_role("alert")
 
     @classmethod

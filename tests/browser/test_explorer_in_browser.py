@@ -37,12 +37,12 @@ def explorer(notebook: NotebookPage, keep: Callable[..., Path]) -> Iterator[Expl
 
 
 def test_the_picture_is_that_of_the_first_state(explorer: ExplorerPage) -> None:
-    expect(explorer.all).to_contain_text("Gradient by layer of FC, depth 50, width 64")
-    expect(explorer.status).to_contain_text("plain: vanishes toward the input")
+    expect(explorer.caption).to_contain_text("Gradient by layer of FC, depth 50, width 64")
+    expect(explorer.caption).to_contain_text("plain: vanishes toward the input")
     picture = Image.open(io.BytesIO(explorer.picture()))
     assert picture.width >= explorer.image.evaluate("image => image.clientWidth"), "never blown up"
     explorer.image.scroll_into_view_if_needed()
-    expect(explorer.image).to_be_in_viewport(ratio=1)
+    expect(explorer.image).to_be_in_viewport(ratio=0.99)
 
 
 def test_the_arrow_keys_move_a_slider(explorer: ExplorerPage) -> None:
@@ -69,7 +69,7 @@ def test_the_mouse_drags_a_slider(explorer: ExplorerPage) -> None:
     depth = int(float(handle.get_attribute("aria-valuenow") or "nan"))
     assert 2 < depth < 45
     expect(explorer.all).to_contain_text(f"depth {depth}, width 64")
-    expect(explorer.status).to_contain_text(f"over {depth} layers")
+    expect(explorer.caption).to_contain_text(f"over {depth} layers")
 
 
 def test_a_menu_is_picked_by_mouse(explorer: ExplorerPage) -> None:
@@ -98,7 +98,7 @@ def test_a_box_is_ticked_with_the_space_bar(explorer: ExplorerPage) -> None:
     with explorer.redraws():
         explorer.page.keyboard.press("Space")
     expect(box).to_be_checked()
-    expect(explorer.status).to_contain_text("plain: explodes")
+    expect(explorer.caption).to_contain_text("plain: explodes")
 
 
 def test_a_mistake_gets_a_sentence_and_leaves_the_picture(explorer: ExplorerPage, keep: Callable[..., Path]) -> None:
@@ -124,19 +124,20 @@ def test_a_mistake_gets_a_sentence_and_leaves_the_picture(explorer: ExplorerPage
     [("λ-split", "shortcut part"), ("Path spectrum", "95 % of the gradient")],
     ids=["split", "paths"],
 )
-def test_each_view_has_its_picture(explorer: ExplorerPage, tab: str, says: str) -> None:
+def test_each_view_has_its_picture(explorer: ExplorerPage, tab: str, says: str, keep: Callable[..., Path]) -> None:
     with explorer.redraws():
         explorer.button(tab).click()
-    expect(explorer.status).to_contain_text(says)
-    expect(explorer.all).to_contain_text(f"{tab} of FC, depth 50, width 64")
+    expect(explorer.caption).to_contain_text(says)
+    expect(explorer.caption).to_contain_text(f"{tab} of FC, depth 50, width 64")
+    keep(explorer.notebook, "-view")
     with explorer.redraws():
         explorer.button("Gradient by layer").press("Enter")
-    expect(explorer.status).to_contain_text("plain: vanishes toward the input")
+    expect(explorer.caption).to_contain_text("plain: vanishes toward the input")
 
 
 def test_the_replay_of_a_training(explorer: ExplorerPage) -> None:
     explorer.replay()
-    expect(explorer.status).to_contain_text("training error")
+    expect(explorer.caption).to_contain_text("training error")
     step = explorer.slider("Step")
     step.focus()
     for key, value in (("ArrowRight", 3), ("ArrowRight", 6), ("ArrowLeft", 3)):
@@ -144,13 +145,17 @@ def test_the_replay_of_a_training(explorer: ExplorerPage) -> None:
             explorer.page.keyboard.press(key)
         expect(step).to_have_attribute("aria-valuenow", re.compile(rf"^{value}(\.0)?$"))
     shown = explorer.source()
-    play = explorer.all.locator(".widget-play").get_by_role("button").first
-    play.press("Enter")
+    expect(explorer.caption).to_have_attribute("aria-live", "polite")
+    explorer.button("Play the training").press("Enter")
+    expect(explorer.caption).to_have_attribute("aria-live", "off")
     for _ in range(3):
         shown = explorer.next_picture(shown)
-    play.press("Enter")
+    explorer.button("Pause").press("Enter")
+    expect(explorer.caption).to_have_attribute("aria-live", "polite")
     explorer.wait()
-    assert int(float(step.get_attribute("aria-valuenow") or "nan")) > 3
+    reached = int(float(step.get_attribute("aria-valuenow") or "nan"))
+    assert reached > 3
+    expect(explorer.caption).to_contain_text(f"step {reached} of 90")
 
 
 def test_the_code_is_copied(explorer: ExplorerPage) -> None:
@@ -161,6 +166,10 @@ def test_the_code_is_copied(explorer: ExplorerPage) -> None:
     shown = explorer.all.locator("textarea")
     expect(shown).to_be_visible()
     expect(shown).to_have_value(expected)
+    inside = (
+        "text => text.getBoundingClientRect().right <= text.parentElement.parentElement.getBoundingClientRect().right"
+    )
+    assert shown.evaluate(inside), "no border is cut off"
     explorer.page.wait_for_function("async text => await navigator.clipboard.readText() === text", arg=expected)
 
 
@@ -170,7 +179,7 @@ def test_the_figure_is_saved(explorer: ExplorerPage) -> None:
         explorer.field("λ").press("Enter")
     explorer.field("File name").fill("mine/lambda 0.9")
     explorer.button("Save figure").click()
-    expect(explorer.all).to_contain_text("saved lambda 0.9.pdf, lambda 0.9.svg, lambda 0.9.png, lambda 0.9.json in ")
+    expect(explorer.saved).to_contain_text("saved lambda 0.9.pdf, lambda 0.9.svg, lambda 0.9.png, lambda 0.9.json in ")
     pdf, svg, png, numbers = (
         explorer.notebook.lab.folder / "mine" / f"lambda 0.9.{kind}" for kind in ("pdf", "svg", "png", "json")
     )
@@ -199,6 +208,25 @@ def test_the_tab_key_reaches_every_control(explorer: ExplorerPage) -> None:
     assert not left
 
 
+def test_what_is_said_stays_on_the_page_while_it_changes(explorer: ExplorerPage) -> None:
+    """A screen reader announces new text in an old place, not a new place."""
+    regions = (explorer.caption, explorer.status, explorer.saved)
+    for place, region in enumerate(regions):
+        region.evaluate("(region, place) => region.dataset.place = place", place)
+    with explorer.redraws():
+        explorer.slider("Depth").press("ArrowRight")
+    explorer.button("Copy code").click()
+    expect(explorer.saved).to_contain_text("the code is below")
+    for place, region in enumerate(regions):
+        expect(region).to_have_attribute("data-place", str(place))
+    said = explorer.caption.inner_text().splitlines()
+    assert said[0] == "Gradient by layer of FC, depth 51, width 64"
+    assert [line.split()[0] for line in said[1:]] == ["plain:", "residual:"]
+    alt = explorer.image.get_attribute("alt") or ""
+    assert alt.startswith(said[0])
+    assert not any(line in alt for line in said[1:])
+
+
 def test_every_control_has_a_name(explorer: ExplorerPage) -> None:
     """What a screen reader says of all that can be operated in the view with the most controls."""
     explorer.replay()
@@ -206,7 +234,35 @@ def test_every_control_has_a_name(explorer: ExplorerPage) -> None:
     expect(explorer.all.locator("textarea")).to_be_visible()
     roles = ("slider", "combobox", "textbox", "checkbox", "button")
     found = re.findall(rf"- ({'|'.join(roles)})(?: \"(.*?)\")?", explorer.all.aria_snapshot())
-    assert len(found) >= len(explorer.controls()) + 5, "the step, three buttons to play, and the code"
+    more = {"Step", "Play the training", "Stop, back to the first step", "Play again and again", "Code of this picture"}
+    assert more <= {name for _, name in found}
+    assert len(found) >= len(explorer.controls()) + len(more) + 3, "and the numbers beside three sliders"
     nameless = [role for role, name in found if not re.search(r"\w{2}|λ", name)]  # an icon is no name
     assert not nameless, f"without a name: {', '.join(nameless)}"
     expect(explorer.image).to_have_attribute("alt", re.compile(r"\w{3,}"))
+
+
+def test_two_explorers_on_one_page_and_again(notebook: NotebookPage, keep: Callable[..., Path]) -> None:
+    """Each has its own names, also when its cell has run again."""
+    cell = notebook.cell("def shown(what)")
+    cell.locator(".jp-InputArea-editor").click()
+    notebook.page.keyboard.press("Control+a")
+    notebook.page.keyboard.insert_text("gradflow.explore(depth=8, width=8)  # the second")
+    second = ExplorerPage(notebook, notebook.cell("# the second"))
+    for _ in range(2):
+        notebook.run(second.cell)
+        second.wait()
+        first = ExplorerPage.fresh(notebook)
+        for explorer in (first, second):
+            for name, control in explorer.controls().items():
+                expect(control, name).to_have_count(1)
+    shown = first.picture()
+    with second.redraws():
+        second.menu("Shortcut").focus()
+        notebook.page.keyboard.press("ArrowDown")
+    expect(second.menu("Shortcut")).to_be_focused()
+    expect(second.caption).to_contain_text("depth 8, width 8")
+    expect(first.caption).to_contain_text("depth 50, width 64")
+    assert first.picture() == shown
+    keep(notebook)
+    notebook.check()

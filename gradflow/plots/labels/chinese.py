@@ -82,6 +82,7 @@ WORDS: dict[str, str] = {
     "residual-56": "残差-56",
     "activation:linear": "线性",
     "init:default": "默认",
+    "init:normal(0.1)": "正态（0.1）",
     "init:orthogonal": "正交",
     "loss:mean squared error": "均方误差",
     "loss:cross-entropy": "交叉熵",

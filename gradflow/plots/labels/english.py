@@ -80,6 +80,7 @@ WORDS: dict[str, str] = {
     "residual-56": "residual-56",
     "activation:linear": "linear",
     "init:default": "default",
+    "init:normal(0.1)": "normal(0.1)",
     "init:orthogonal": "orthogonal",
     "loss:mean squared error": "mean squared error",
     "loss:cross-entropy": "cross-entropy",

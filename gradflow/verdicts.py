@@ -28,6 +28,9 @@ WORDS = {
 }
 """What verdicts say in English; they stand here because verdicts are printed where matplotlib is not loaded."""
 
+NO_NORMS = ("activation_std", "dead", "saturation", "update_ratio", "drift")
+"""Quantities of a trace that are no norms: their names stand alone, and there is no verdict on them."""
+
 _EPS_AND_TINY = {
     "float16": (2.0**-10, 2.0**-14),
     "bfloat16": (2.0**-7, 2.0**-126),

@@ -468,3 +468,17 @@ def test_films_leave_nothing_behind(comparison: Comparison, tmp_path: Path) -> N
     comparison.animate().save(tmp_path / "film.gif")
     assert pyplot.get_fignums() == []
     assert dict(mpl.rcParams) == before
+
+
+def test_comparisons_of_different_quantities_make_no_film(make_comparison: Callable[..., Any]) -> None:
+    first = make_comparison(plain=np.ones((1, 4)), residual=np.ones((1, 4)))
+    with pytest.raises(ValueError, match="one quantity by one norm; got RMS of ∂loss/∂output, L2 norm of ∂loss"):
+        first.animate(dataclasses.replace(first, norm="l2"))
+    with pytest.raises(TypeError, match=r"takes comparisons, from gradflow\.compare; got int"):
+        first.animate(5)
+
+
+def test_a_film_says_in_words_what_it_shows(make_comparison: Callable[..., Any]) -> None:
+    film = make_comparison(plain=np.geomspace(1e-6, 1, 4)[None]).animate()
+    assert repr(film) == film.alt
+    assert "vanishes toward the input" in film.alt

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib import pyplot
 from torch import Tensor, nn
 
 import gradflow.comparison
@@ -634,3 +635,20 @@ def test_a_real_target_of_another_shape_is_refused_not_broadcast() -> None:
     with pytest.raises(RuntimeError, match=r"\(5, 1\); got \(5,\)"):
         gradflow.compare(net, net, (x, y))
     assert gradflow.compare(net, net, (x, y[:, None])).repeats == 1
+
+
+@pytest.mark.parametrize("quantity", ["dead", "activation_std"])
+def test_what_is_no_norm_has_no_verdict_and_no_norm_in_its_name(quantity: str) -> None:
+    builders = [lambda: fc_stack(4, 8), lambda: fc_stack(4, 8, shortcut=1.0)]
+    found = compare(*builders, quantity=quantity, layers="all")
+    assert found.verdicts == {}
+    assert repr(found).startswith(f"{quantity} (batch 32, train mode)\n")
+    assert "toward the input" not in repr(found)
+
+
+def test_a_fraction_is_drawn_on_a_linear_axis() -> None:
+    builders = [lambda: fc_stack(4, 8), lambda: fc_stack(4, 8, shortcut=1.0)]
+    ax = compare(*builders, quantity="dead", layers="all").plot()
+    assert ax.get_yscale() == "linear"
+    assert [one.get_marker() for one in ax.get_lines()] == ["o", "s"], "zero is a value, not an underflow"
+    pyplot.close(ax.figure)

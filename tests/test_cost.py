@@ -268,4 +268,4 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     assert back.shapes == found.shapes
     with pytest.raises(TypeError, match="no picture"):
         found.plot()
-    assert "<pre>" in found._repr_mimebundle_()["text/html"]
+    assert "<pre style=" in found._repr_mimebundle_()["text/html"]

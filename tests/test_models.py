@@ -591,3 +591,9 @@ def test_copies_compute_the_same(build: Callable[[], Network], tmp_path: object)
     torch.save(model, file)
     file.seek(0)
     assert torch.equal(torch.load(file, weights_only=False)(x), model(x))
+
+
+@pytest.mark.parametrize("shortcut", [0.9, "original", True])
+def test_a_unit_takes_only_modules_as_shortcuts(shortcut: object) -> None:
+    with pytest.raises(TypeError, match=r"shortcut must be a module such as gradflow\.models\.Scaled\(0\.9\)"):
+        Unit(nn.Linear(2, 2), shortcut=shortcut)

@@ -36,7 +36,7 @@ def comparison(make_comparison: Callable[..., Any]) -> Any:
 
 
 def type_sizes(ax: Axes) -> dict[str, float]:
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     return {
         "legend": ax.get_legend().get_texts()[0].get_fontsize(),
         "ticks": ax.get_xticklabels()[0].get_fontsize(),

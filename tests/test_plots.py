@@ -90,6 +90,9 @@ def test_words_come_from_the_table_of_labels(make_comparison: Callable[..., Any]
 
 def test_models_differ_in_colour_dashes_and_marker(make_comparison: Callable[..., Any], ax: Axes) -> None:
     names = ("plain", "residual", "c", "d", "e", "f")
+    more = [plots.look_of(place) for place in range(12)]
+    assert len({(look.color, look.marker, look.filled) for look in more}) == 12
+    assert len({look.marker for look in more}) == 12
     plots.gradient_flow(make_comparison(**dict.fromkeys(names, VALUES)), ax=ax)
     lines = [line(ax, name) for name in names]
     for what in (Line2D.get_color, Line2D.get_marker):
@@ -406,3 +409,22 @@ def test_no_words_outside_the_table_of_labels(each_kind: dict[str, Any]) -> None
             assert words == "" or all(part in known for part in words.split(" of "))
     drawn = each_kind["History"].plot(ax=Figure().subplots())
     assert "%" in drawn.get_ylabel() + "".join(t.get_text() for t in drawn.get_legend().get_texts())
+
+
+def test_minor_ticks_have_names_where_less_than_a_decade_is_in_sight(make_comparison: Callable[..., Any]) -> None:
+    def names(values: np.ndarray) -> list[str]:
+        ax = make_comparison(plain=values).plot(ax=Figure().subplots())
+        ax.figure.draw_without_rendering()
+        low, high = ax.get_ylim()
+        ticks = [*ax.yaxis.get_major_ticks(), *ax.yaxis.get_minor_ticks()]
+        return [tick.label1.get_text() for tick in ticks if tick.label1.get_text() and low <= tick.get_loc() <= high]
+
+    assert len(names(np.linspace(2e-4, 6e-4, 5)[None])) >= 2
+    assert not [name for name in names(np.geomspace(1e-6, 1, 5)[None]) if "times" in name]
+
+
+def test_each_mark_is_named_once(make_comparison: Callable[..., Any], ax: Axes) -> None:
+    lost = np.array([[0.0, math.inf, 1.0]])
+    plots.gradient_flow(make_comparison(plain=lost, residual=lost), ax=ax)
+    shown = [words.get_text() for words in ax.get_legend().get_texts()]
+    assert sorted(shown) == sorted([ENGLISH[key] for key in ("plain", "residual", "underflow", "nonfinite")])

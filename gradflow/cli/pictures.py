@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 _OUT = "Folder for all files, numbers in its data/; by default figures, for another page one inside, as figures/84mm."
 _DATA = "Folder with the numbers to draw; by default OUT/data, else the recorded ones in figures/data."
 _CHECK = (
-    "Write nothing; say which figures are not what their numbers give. With --full compute the numbers anew, too. "
-    "Exit status 1 where something does not match."
+    "Write nothing; say which figures are not what their numbers give, in another folder than figures of those that "
+    "are there, each as it was drawn unless options say how. With --full compute the numbers anew, too. Exit status 1 "
+    "where something does not match."
 )
 
 
@@ -47,7 +50,7 @@ def figures(
     --width single --grey --out mine.
     """
     from gradflow import figures as book
-    from gradflow.figures.exporting import folder_for
+    from gradflow.figures.exporting import STANDARD, folder_for
     from gradflow.plots.look import KINDS_OF_FILE
 
     page = page_of(width, context, grey, lang)
@@ -55,19 +58,51 @@ def figures(
     check_known("figure", names or [], book.CATALOGUE)
     check_known("format", kinds, KINDS_OF_FILE)
     folder = out or folder_for(page)
+    _check_folder(folder, written=not check)
     if check:
-        _check_figures(names or list(book.CATALOGUE), folder, kinds, full=full, page=page, data=data)
+        asked = None if out and page == STANDARD else page
+        _check_figures(names or _expected(folder), folder, kinds, full=full, page=asked, data=data)
         return
     written: list[Path] = []
     at_hand = [name for name in book.CATALOGUE if book.is_at_hand(name, folder, data)]
-    with tqdm(names or at_hand, unit="figure", dynamic_ncols=True) as bar:
-        for name in bar:
-            drawn = from_data or (not names and book.CATALOGUE[name].recorded is not None)
-            bar.set_description(f"{'drawing' if drawn else 'computing'} {name}")
-            source = data or (None if out else _standard_data(name, folder))
-            written += book.make(name, folder, kinds, from_data=drawn, full=full, page=page, data=source)
-    written.append(book.gallery(folder, page))
+    try:
+        with tqdm(names or at_hand, unit="figure", dynamic_ncols=True) as bar:
+            for name in bar:
+                drawn = from_data or (not names and book.CATALOGUE[name].recorded is not None)
+                bar.set_description(f"{'drawing' if drawn else 'computing'} {name}")
+                source = data or (None if out else _standard_data(name, folder))
+                written += book.make(name, folder, kinds, from_data=drawn, full=full, page=page, data=source)
+    finally:
+        if written:
+            written.append(book.gallery(folder, page))
     show("\n".join(str(path) for path in written))
+
+
+def _check_folder(folder: Path, *, written: bool) -> None:
+    """Raise ValueError where files cannot go into a folder, or cannot be there; nothing is left behind."""
+    place = folder / "data"
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"--out must be a folder; {place} is {'a file' if place.is_file() else 'none'}")
+    if written:
+        try:
+            with tempfile.TemporaryDirectory(dir=place, prefix=".gradflow."):
+                pass
+        except OSError as error:
+            raise ValueError(f"--out must be a folder to write into; {place} is none: {error.strerror}") from error
+
+
+def _expected(folder: Path) -> list[str]:
+    """Which figures must be in a folder: all in that of the standard ones, in another those that are there."""
+    from gradflow import figures as book
+
+    if folder.absolute() == Path("figures").absolute():
+        return list(book.CATALOGUE)
+    there = book.drawn_in(folder)
+    if not there:
+        raise ValueError(f"{folder} holds no figure to check; --out must name a folder with figures")
+    return there
 
 
 def _standard_data(name: str, folder: Path) -> Path | None:

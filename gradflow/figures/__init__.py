@@ -5,7 +5,9 @@ One file per family of figures; each ends with its ``FIGURES``. What is written 
 
 from __future__ import annotations
 
+import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -28,6 +30,7 @@ from gradflow.figures.book import BookFigure
 from gradflow.figures.computing import check_fuller, computed
 from gradflow.figures.exporting import FORMATS, STANDARD
 from gradflow.files import write_whole
+from gradflow.plots.look import KINDS_OF_FILE
 from gradflow.plots.page import Page, turned_to
 from gradflow.results import Result, load
 
@@ -66,22 +69,25 @@ def make(
     replaces numbers from more seeds or from another plan, and pictures for another page never the standard ones.
 
     Raises KeyError for an unknown name, FileNotFoundError when there are no numbers to draw, no LaTeX for pgf or no
-    font for Chinese, ValueError when numbers cannot be read, FileExistsError where something would be replaced.
+    font for Chinese, ValueError when numbers cannot be read or are another figure's, FileExistsError where something
+    would be replaced.
     """
     figure, stored = CATALOGUE[name], folder / "data" / f"{name}.json"
     exporting.check_possible(formats, page)
     exporting.check_free(name, folder, page)
-    if from_data or (figure.recorded and not full):
-        source = _source(name, folder, data)
+    source = _source(name, folder, data) if from_data or (figure.recorded and not full) else None
+    if source:
         numbers = cast(Result, load(source))
         _note_source(name, source, stored, trained=not from_data)
-        _copy(source, stored)
     else:
         seeds = figure.seeds and (figure.seeds.book if full else figure.seeds.live)
         check_fuller(figure, stored, seeds)
         numbers = computed(figure, seeds, folder.absolute().parent / "runs")
         numbers.save(stored)
-    files = exporting.contents(name, figure, numbers, formats, page, folder)
+    with exporting.numbers_read_from(name, source) if source else nullcontext():
+        files = exporting.contents(name, figure, numbers, formats, page, folder)
+    if source:
+        _copy(source, stored)
     for file, content in files.items():
         write_whole(folder / file, content)
     return [stored, *(folder / file for file in files)]
@@ -92,32 +98,59 @@ def is_at_hand(name: str, folder: Path, data: Path | None = None) -> bool:
     return not CATALOGUE[name].recorded or _found(name, folder, data) is not None
 
 
+def drawn_in(folder: Path) -> list[str]:
+    """The figures of which a folder holds anything: a picture, a table, a .tex or the numbers."""
+    kinds = (*KINDS_OF_FILE, "csv", "tex")
+
+    def files(name: str) -> list[Path]:
+        return [folder / "data" / f"{name}.json", *(folder / f"{name}.{kind}" for kind in kinds)]
+
+    return [name for name in CATALOGUE if any(file.exists() for file in files(name))]
+
+
 def check(
     name: str,
     folder: Path,
     formats: tuple[str, ...] = FORMATS,
     *,
     full: bool = False,
-    page: Page = STANDARD,
+    page: Page | None = None,
     data: Path | None = None,
 ) -> list[str]:
     """What of a figure's files is not what its numbers give with this code; nothing where all matches.
 
-    ``full``: compute the numbers anew, too, with as many seeds as are recorded, and say where they differ; but for
-    figures that take hours. Nothing is written. Raises KeyError for an unknown name, FileNotFoundError where LaTeX for
+    ``page``: the one it must be drawn for; by default the one it was drawn for, as its .tex says. ``full``: compute
+    the numbers anew, too, with as many seeds as are recorded, and say where they differ; but for figures that take
+    hours. Nothing is written. Raises KeyError for an unknown name, FileNotFoundError where LaTeX for
     pgf or a font for Chinese is not installed.
     """
-    figure = CATALOGUE[name]
+    figure, drawn = CATALOGUE[name], exporting.recorded_page(name, folder)
+    page = page or drawn or STANDARD
     exporting.check_possible(formats, page)
     stored = (data or folder / "data") / f"{name}.json"
     if not stored.exists():
-        return [f"{stored} is missing: gradflow figures {name} computes it"]
+        return [f"{stored} is missing: {_gives_numbers(name, folder, page, data)}"]
+    if drawn and exporting.options_of(drawn) != exporting.options_of(page):
+        return [f"drawn by `{exporting.command(name, drawn)}`, checked {_with_options(page)}"]
     try:
         numbers = cast(Result, load(stored))
+        with exporting.numbers_read_from(name, stored):
+            found = checking.mismatches(name, figure, numbers, formats, page, folder)
     except ValueError as error:
         return [str(error)]
-    found = checking.mismatches(name, figure, numbers, formats, page, folder)
     return found + (checking.recomputed_mismatches(figure, numbers) if full and not figure.recorded else [])
+
+
+def _gives_numbers(name: str, folder: Path, page: Page, data: Path | None) -> str:
+    if data:
+        return "--data must name the folder that holds it"
+    out = [] if folder == exporting.folder_for(page) else ["--out", shlex.quote(str(folder))]
+    return f"{' '.join(['gradflow figures', name, *exporting.options_of(page), *out])} computes it"
+
+
+def _with_options(page: Page) -> str:
+    options = exporting.options_of(page)
+    return f"with {' '.join(options)}" if options else "without these options"
 
 
 def _found(name: str, folder: Path, data: Path | None) -> Path | None:
@@ -159,17 +192,36 @@ def caption(name: str, numbers: Result) -> str:
 
 
 def gallery(folder: Path, page: Page = STANDARD) -> Path:
-    """Write ``folder/README.md``: every figure whose numbers are in ``folder/data``, with its caption."""
-    drawn_by = " ".join(["gradflow figures", *exporting.options_of(page)])
-    parts = [f"# Figures\n\nDrawn by `{drawn_by}`; each caption is computed from the numbers in `data/`.\n"]
-    with turned_to(page):
-        for name in CATALOGUE:
-            stored = folder / "data" / f"{name}.json"
-            if stored.exists():
-                parts.append(f"## {name}\n\n{_shown(name, folder)}\n\n{caption(name, load(stored))}\n")
+    """Write ``folder/README.md``: every figure whose numbers are in ``folder/data``, with its caption.
+
+    Each is described for the page its .tex says it was drawn for, or else for ``page``. Where not all are for the same,
+    the command is with those that are not standard.
+    """
+    names = [name for name in CATALOGUE if (folder / "data" / f"{name}.json").exists()]
+    pages = {name: exporting.recorded_page(name, folder) or page for name in names}
+    asked = {tuple(exporting.options_of(one)) for one in (pages.values() or [page])}
+    common = next(iter(asked)) if len(asked) == 1 else ()
+    drawn_by = f"Drawn by `{' '.join(['gradflow figures', *common])}`"
+    drawn_by += ", unless another command is named" if len(asked) > 1 else ""
+    parts = [f"# Figures\n\n{drawn_by}; each caption is computed from the numbers in `data/`.\n"]
+    for name, one in pages.items():
+        own = tuple(exporting.options_of(one)) != common
+        said = [f"Drawn by `{exporting.command(name, one)}`."] if own else []
+        parts.append("\n\n".join([f"## {name}", _shown(name, folder), *said, _described(name, folder, one)]) + "\n")
     path = folder / "README.md"
     write_whole(path, "\n".join(parts).encode())
     return path
+
+
+def _described(name: str, folder: Path, page: Page) -> str:
+    """The caption; where numbers cannot be read, what is wrong with them, as the other figures need their page."""
+    stored = folder / "data" / f"{name}.json"
+    try:
+        numbers = cast(Result, load(stored))
+        with turned_to(page), exporting.numbers_read_from(name, stored.relative_to(folder)):
+            return caption(name, numbers)
+    except ValueError as error:
+        return f"No caption: {error}"
 
 
 def _shown(name: str, folder: Path) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gradflow import plots
@@ -24,6 +26,11 @@ STANDARD = Page(context="book")
 _INCLUDED = ("pdf", "pgf", "png", "svg")
 """Which picture the .tex file takes: the first of these that is there."""
 
+_COMMAND = re.compile(
+    r"% gradflow figures (?P<name>\S+) --from-data(?: --width (?P<width>[\d.]+)mm)?(?: --context (?P<context>\w+))?"
+    r"(?P<grey> --grey)?(?: --lang (?P<lang>\w+))?"
+)
+
 
 def options_of(page: Page) -> list[str]:
     """The options of ``gradflow figures`` that ask for a page; none for the standard one."""
@@ -33,6 +40,35 @@ def options_of(page: Page) -> list[str]:
         *(["--grey"] if page.grey else []),
         *([f"--lang {page.language}"] if page.language != STANDARD.language else []),
     ]
+
+
+def command(name: str, page: Page) -> str:
+    """What draws a figure for a page from its numbers."""
+    return " ".join(["gradflow figures", name, "--from-data", *options_of(page)])
+
+
+def recorded_page(name: str, folder: Path) -> Page | None:
+    """The page for which the figure in a folder was drawn, as its .tex says; None where that says nothing."""
+    path = folder / f"{name}.tex"
+    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if path.exists() else ""
+    found = _COMMAND.fullmatch(first)
+    if found is None or found["name"] != name:
+        return None
+    width = float(found["width"]) if found["width"] else None
+    try:
+        return Page(found["context"] or STANDARD.context, width, bool(found["grey"]), found["lang"] or "en")
+    except ValueError:
+        return None
+
+
+@contextmanager
+def numbers_read_from(name: str, path: Path) -> Iterator[None]:
+    """Turn what numbers of another figure bring about in this block into a ValueError that names their file."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} does not hold the numbers of {name} ({said})") from error
 
 
 def folder_for(page: Page) -> Path:
@@ -56,7 +92,7 @@ def check_free(name: str, folder: Path, page: Page) -> None:
     pictures = any((folder / f"{name}.{kind}").exists() for kind in KINDS_OF_FILE)
     if not options_of(page) or not pictures:
         return
-    if not described.exists() or described.read_bytes().splitlines()[:1] == [_command(name, STANDARD).encode()]:
+    if not described.exists() or described.read_bytes().splitlines()[:1] == [f"% {command(name, STANDARD)}".encode()]:
         raise FileExistsError(
             f"{folder} holds {name} as it is without {' '.join(options_of(page))}: give another folder with --out, "
             f"or leave --out away for {folder_for(page)}"
@@ -86,10 +122,6 @@ def caption_of(name: str, figure: BookFigure, numbers: Result) -> str:
     return text(f"caption:{name}", **figure.facts(numbers))
 
 
-def _command(name: str, page: Page) -> str:
-    return f"% {' '.join(['gradflow figures', name, '--from-data', *options_of(page)])}"
-
-
 def _environment(name: str, caption: str, width_mm: float, kind: str, page: Page) -> str:
     """A figure environment, over two columns where the picture is wider than one."""
     kind_of_float = "figure*" if width_mm > plots.SINGLE_MM + 0.01 else "figure"
@@ -103,7 +135,7 @@ def _environment(name: str, caption: str, width_mm: float, kind: str, page: Page
     body = [r"\centering", picture, *lines, rf"\label{{fig:{name}}}"]
     return "\n".join(
         [
-            _command(name, page),
+            f"% {command(name, page)}",
             f"% needs {', '.join(needs)}",
             rf"\begin{{{kind_of_float}}}",
             *(f"  {line}" for line in body),

@@ -153,10 +153,12 @@ def _traced(histories: Sequence[History]) -> Iterator[Row]:
     assert steps is not None
     values = np.stack([history.trace.values for history in histories if history.trace is not None])
     middle, low, high = (quantile(values, q) for q in (0.5, 0, 1))
-    for place, layer, quantity in np.ndindex(first.values.shape):
-        at, name = (place, layer, quantity), first.quantities[quantity]
-        found = {name: middle[at], f"{name}_low": low[at], f"{name}_high": high[at]}
-        yield {"step": steps[place], "layer": layer + 1, "name": first.layers[layer], **found}
+    for place, layer in np.ndindex(first.values.shape[:2]):
+        found: dict[str, Any] = {"step": steps[place], "layer": layer + 1, "name": first.layers[layer]}
+        for at, name in enumerate(first.quantities):
+            here = (place, layer, at)
+            found |= {name: middle[here], f"{name}_low": low[here], f"{name}_high": high[here]}
+        yield found
 
 
 @rows_of.register

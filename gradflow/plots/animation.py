@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from gradflow.plots.film import Film
 from gradflow.plots.flow import gradient_flow
-from gradflow.plots.labels import listed, text, verdict
+from gradflow.plots.labels import listed, norm_of, text, verdict
 from gradflow.plots.look import DOUBLE_MM, INK, PageFigure, look_of, new_figure, number_layers, paler, style
 from gradflow.plots.page import points
 
@@ -72,6 +72,12 @@ def _titles(comparisons: Sequence[Comparison], titles: Sequence[str] | None) -> 
     """A title for each comparison, empty where there is nothing to tell apart."""
     if not comparisons:
         raise ValueError("a film of gradients needs at least one comparison; got none")
+    for one in comparisons:
+        if not hasattr(one, "traces"):
+            raise TypeError(f"a film of gradients takes comparisons, from gradflow.compare; got {type(one).__name__}")
+    asked = dict.fromkeys(norm_of(one.norm, one.quantity) for one in comparisons)
+    if len(asked) > 1:
+        raise ValueError(f"expected comparisons of one quantity by one norm; got {', '.join(asked)}")
     numbered = {_is_numbered(comparison) for comparison in comparisons}
     if len(numbered) > 1:
         raise ValueError(

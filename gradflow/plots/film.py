@@ -97,6 +97,9 @@ class Film(FuncAnimation):
             raise ValueError(f"a film's path must end in .gif, .html or .mp4; got {path.name!r}")
         return self
 
+    def __repr__(self) -> str:
+        return self.alt
+
     def _repr_html_(self) -> str:
         return self._player()
 

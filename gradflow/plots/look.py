@@ -53,6 +53,7 @@ LOOKS = (
     Look("#B07A00", (0, (5, 1, 1, 1, 1, 1)), "v", False),  # type: ignore[arg-type]
     Look("#4A9CC9", "-", "P", True),
 )
+_FURTHER = ("p", "h", "<", "*", ">", "X")
 # The same order of light and dark, none so pale that it has less than three times the contrast of white paper.
 _GREYS = ("#757575", "#141414", "#929292", "#474747", "#838383", "#5C5C5C")
 THEORY: dict[str, Any] = {"color": "#333333", "linestyle": (0, (1, 1.2)), "marker": ""}
@@ -61,8 +62,13 @@ INK = "#333333"
 
 
 def look_of(place: int) -> Look:
-    """The look of the model at a place in the legend; the first is the plain one."""
+    """The look of the model at a place in the legend; the first is the plain one.
+
+    From the seventh on, colours come back with other markers, open where they were filled.
+    """
     look = LOOKS[place % len(LOOKS)]
+    if place // len(LOOKS) % 2:
+        look = look._replace(marker=_FURTHER[place % len(LOOKS)], filled=not look.filled)
     return look._replace(color=_GREYS[place % len(LOOKS)]) if current_page().grey else look
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradflow.quantiles import quantile
 from gradflow.results.base import Result, count, number, text_table, unseen_note
-from gradflow.verdicts import Verdict, judge
+from gradflow.verdicts import NO_NORMS, Verdict, judge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,7 @@ class Trace(Result):
 
     def __repr__(self) -> str:
         size = f"{count(self.steps, 'step')}, {count(len(self.layers), 'layer')}"
-        title = f"Trace: {self.norm} of {', '.join(self.quantities)}; {size}"
+        title = f"Trace: {_listed(self.norm, self.quantities)}; {size}"
         if not self.steps:
             return title + unseen_note(self.unseen)
         columns = [[number(value) for value in self.median(quantity)] for quantity in self.quantities]
@@ -163,7 +163,12 @@ class Comparison(Result):
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """For each model: vanishes, explodes or steady toward the input, computed from the median over repeats."""
+        """For each model: vanishes, explodes or steady toward the input, computed from the median over repeats.
+
+        Empty for a quantity that is no norm, such as a fraction of dead units.
+        """
+        if self.quantity in NO_NORMS:
+            return {}
         return {name: trace.verdict(self.quantity) for name, trace in self.traces.items()}
 
     def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
@@ -223,14 +228,18 @@ class Comparison(Result):
             columns.append([f"{ratios[layer]:.3g}" if layer in ratios else "–" for layer in layers])
         repeats = f", median of {self.repeats}" if self.repeats > 1 else ""
         batch, reduction = self.provenance.get("batch"), self.provenance.get("reduction")
-        setting = (
-            f" (batch {batch}, {self.provenance.get('mode')} mode, loss reduction {reduction}{repeats})"
-            if batch
-            else ""
-        )
+        loss = f", loss reduction {reduction}" if reduction else ""
+        setting = f" (batch {batch}, {self.provenance.get('mode')} mode{loss}{repeats})" if batch else ""
         verdicts = "".join(f"\n{name}: {verdict}" for name, verdict in self.verdicts.items())
         unseen = "".join(
             f"\n{name}{unseen_note(trace.unseen, ' has ')}" for name, trace in self.traces.items() if trace.unseen
         )
-        title = f"{self.norm} of {self.quantity}{setting}"
+        title = f"{_listed(self.norm, (self.quantity,))}{setting}"
         return f"{title}\n{text_table(header, columns)}{verdicts}{self._unmatched()}{unseen}"
+
+
+def _listed(norm: str, quantities: Sequence[str]) -> str:
+    """The quantities by name, those that are norms as such: "rms of output_grad, weight; dead"."""
+    measured = ", ".join(quantity for quantity in quantities if quantity not in NO_NORMS)
+    others = ", ".join(quantity for quantity in quantities if quantity in NO_NORMS)
+    return "; ".join([f"{norm} of {measured}"] * bool(measured) + [others] * bool(others))

@@ -8,7 +8,7 @@ from string import Formatter
 
 from gradflow.plots.labels import chinese, english
 from gradflow.plots.page import current_page
-from gradflow.verdicts import Verdict
+from gradflow.verdicts import NO_NORMS, Verdict
 
 TABLES: dict[str, dict[str, str]] = {"en": english.WORDS, "zh": chinese.WORDS}
 ENGLISH = TABLES["en"]
@@ -41,10 +41,6 @@ def listed(parts: Iterable[str], separator: str = "comma") -> str:
 def verdict(judged: Verdict) -> str:
     """What a verdict says, in the language of the page."""
     return judged.sentence(text)
-
-
-NO_NORMS = ("activation_std", "dead", "saturation", "update_ratio", "drift")
-"""Quantities of a trace whose label does not name a norm."""
 
 
 def norm_of(norm: str, quantity: str) -> str:

@@ -150,6 +150,57 @@ def test_an_interrupt_leaves_no_half_written_file(monkeypatch, capsys, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("mistake", [KeyboardInterrupt, ValueError("no such thing")])
+def test_what_was_finished_before_a_stop_is_in_the_gallery(monkeypatch, capsys, tmp_path, mistake):
+    def draw(numbers):
+        picture = plots.new_figure()
+        picture.subplots().plot(numbers["number"])
+        return picture
+
+    def stop():
+        raise mistake
+
+    first = BookFigure(lambda: Table(columns={"number": np.arange(3.0)}), draw, lambda numbers: {})
+    catalogue = {"one": first, "two": BookFigure(stop, draw, lambda numbers: {}), "three": first}
+    monkeypatch.setattr(figures, "CATALOGUE", catalogue)
+
+    status, _, err = run(monkeypatch, capsys, "figures", "--format", "png", "--out", tmp_path)
+    assert status == (130 if mistake is KeyboardInterrupt else 2)
+    assert err.splitlines()[-1].startswith(f"gradflow: {'interrupted' if status == 130 else mistake}")
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"data/one.json", "one.png", "one.csv", "one.tex", "README.md"}
+    assert "![one](one.png)" in (tmp_path / "README.md").read_text()
+    run(monkeypatch, capsys, "figures", "two", "--format", "png", "--out", tmp_path / "other")
+    assert not (tmp_path / "other").exists(), "no gallery of nothing"
+
+
+@pytest.mark.parametrize("more", [["--from-data"], ["--check"], []])
+@pytest.mark.parametrize("out", ["a.py", "a.py/mine/deep", "nowhere"])
+def test_out_must_be_a_folder(monkeypatch, capsys, tmp_path, out, more):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("mine")
+    (tmp_path / "nowhere").symlink_to("gone")
+    monkeypatch.setattr(figures, "make", None)
+    monkeypatch.setattr(figures, "check", None)
+    status, printed, err = run(monkeypatch, capsys, "figures", "fc-flow", "--out", out, *more)
+    what = "nowhere is none" if out == "nowhere" else "a.py is a file"
+    assert (status, printed) == (2, "")
+    assert err == f"gradflow: --out must be a folder; {what}\n", "nothing is printed before"
+    assert (tmp_path / "a.py").read_text() == "mine"
+
+
+def test_out_must_be_a_folder_that_can_be_written(monkeypatch, capsys, tmp_path):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.tempfile, "mkdtemp", refused)
+        status, _, err = run(patched, capsys, "figures", "fc-flow", "--out", tmp_path / "mine")
+    assert status == 2
+    assert err == f"gradflow: --out must be a folder to write into; {tmp_path} is none: Permission denied\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_figures_writes_every_format_the_numbers_and_the_gallery(monkeypatch, capsys, tmp_path):
     status, out, _ = run(monkeypatch, capsys, "figures", "why-rms", "--out", tmp_path)
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}

@@ -246,6 +246,61 @@ def test_a_page_has_options_and_a_folder(page, options, folder):
     assert exporting.folder_for(page) == Path(folder)
 
 
+# ── the gallery ──
+
+
+def section(folder, name):
+    return (folder / "README.md").read_text().partition(f"## {name}\n")[2].partition("\n## ")[0]
+
+
+def test_the_gallery_says_of_each_figure_how_it_was_drawn(tmp_path, chinese):
+    pages = {NAME: Page("book", 84, True), "why-rms": Page("book"), "lambda-product": Page("lecture", language="zh")}
+    for name, page in pages.items():
+        figures.make(name, tmp_path, ("svg",), from_data=True, page=page, data=FOLDER / "data")
+    for page in pages.values():  # whoever asks for the gallery
+        head = figures.gallery(tmp_path, page).read_text().splitlines()[2]
+        assert head.startswith("Drawn by `gradflow figures`, unless another command is named;")
+        assert f"Drawn by `gradflow figures {NAME} --from-data --width 84mm --grey`." in section(tmp_path, NAME)
+        assert "Drawn by" not in section(tmp_path, "why-rms")
+        assert "--from-data --context lecture --lang zh`." in section(tmp_path, "lambda-product")
+        with turned_to(pages["lambda-product"]):
+            assert figures.caption("lambda-product", stored("lambda-product")) in section(tmp_path, "lambda-product")
+
+
+def test_figures_drawn_alike_share_one_command(tmp_path):
+    for name in (NAME, "why-rms"):
+        figures.make(name, tmp_path, ("svg",), from_data=True, page=Page(width_mm=84.5), data=FOLDER / "data")
+    written = figures.gallery(tmp_path).read_text()
+    assert written.count("Drawn by") == 1
+    assert "Drawn by `gradflow figures --width 84.5mm`; each caption" in written
+
+
+@pytest.mark.parametrize(("kinds", "shown"), [(("pdf",), None), (("pdf", "svg"), "svg"), (("svg", "png"), "png")])
+def test_the_gallery_shows_what_is_there(tmp_path, kinds, shown):
+    figures.make(NAME, tmp_path, kinds, from_data=True, data=FOLDER / "data")
+    figures.gallery(tmp_path)
+    assert re.findall(r"!\[.*?\]\((.*?)\)", section(tmp_path, NAME)) == ([f"{NAME}.{shown}"] if shown else [])
+    links = re.findall(r"(?<!!)\[\w+\]\((.*?)\)", section(tmp_path, NAME))
+    assert {f"{NAME}.{kind}" for kind in kinds} < set(links)
+    assert all((tmp_path / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("page", [Page(), Page("lecture", 300, True, "zh"), Page("book", 84.34), Page(grey=True)])
+def test_a_page_comes_back_from_the_command(tmp_path, page):
+    (tmp_path / "one.tex").write_text(f"% {exporting.command('one', page)}\n\\begin{{figure}}\n")
+    assert exporting.options_of(exporting.recorded_page("one", tmp_path)) == exporting.options_of(page)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "% other", "% gradflow figures two --from-data", "% gradflow figures one --from-data --width 5mm"]
+    + [f"% gradflow figures one --from-data {wrong}" for wrong in ("--lang de", "--width 8.4.1mm", "--dark")],
+)
+def test_a_first_line_that_names_no_page(tmp_path, line):
+    (tmp_path / "one.tex").write_text(f"{line}\n")
+    assert exporting.recorded_page("one", tmp_path) is None
+
+
 # ── what is missing is said before anything is computed ──
 
 
@@ -387,7 +442,7 @@ def test_what_matches_is_said_in_one_line(whole, one):
         ("README.md", lambda content: content.replace(b"caption:one", b"other"), "the caption in README.md is not"),
         ("README.md", lambda content: None, "README.md is missing"),
         ("data/one.json", lambda content: content[:-20], "truncated"),
-        ("data/one.json", lambda content: None, "one.json is missing: gradflow figures one computes it"),
+        ("data/one.json", lambda content: None, "one.json is missing: gradflow figures one --out "),
         ("data/one.json", lambda content: content.replace(b"2.0", b"2.5"), "one.pdf, one.svg and one.png are not what"),
     ],
 )
@@ -430,3 +485,67 @@ def test_in_full_equal_numbers_match_and_hours_are_not_spent(whole, one, monkeyp
     recorded = BookFigure(before.compute, before.draw, before.facts, recorded="a-plan")
     monkeypatch.setattr(figures, "CATALOGUE", {"one": recorded})
     assert whole("--full") == (0, "the figure matches; not computed anew, as it takes hours: one")
+
+
+def test_a_figure_is_checked_as_it_was_drawn(monkeypatch, capsys, one, tmp_path):
+    folder = tmp_path / "mine"
+
+    def check(*options):
+        status, out, _ = run(monkeypatch, capsys, "figures", "--check", "--out", folder, "--format", "svg", *options)
+        return status, out.strip()
+
+    run(monkeypatch, capsys, "figures", "one", "--width", "single", "--grey", "--format", "svg", "--out", folder)
+    assert check() == (0, "the figure matches")
+    assert check("one") == (0, "the figure matches")
+    assert check("--width", "84mm", "--grey") == (0, "the figure matches")
+    drawn = "one: drawn by `gradflow figures one --from-data --width 84mm --grey`"
+    assert check("--grey") == (1, f"{drawn}, checked with --grey")
+    (folder / "data/one.json").unlink()
+    hint = f"gradflow figures one --width 84mm --grey --out {folder} computes it"
+    assert check() == (1, f"one: {folder}/data/one.json is missing: {hint}")
+
+
+def test_standard_figures_must_be_standard_and_all_there(monkeypatch, capsys, one, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    two = {**figures.CATALOGUE, "two": figures.CATALOGUE["one"]}
+    monkeypatch.setattr(figures, "CATALOGUE", two)
+    assert run(monkeypatch, capsys, "figures", "one", "--format", "svg", "--grey", "--out", "figures")[0] == 0
+    _, out, _ = run(monkeypatch, capsys, "figures", "--check", "--format", "svg")
+    drawn, missing = out.splitlines()
+    assert drawn == "one: drawn by `gradflow figures one --from-data --grey`, checked without these options"
+    assert missing == "two: figures/data/two.json is missing: gradflow figures two computes it"
+    Path("figures").rename("mine")
+    status, out, _ = run(monkeypatch, capsys, "figures", "--check", "--format", "svg", "--out", "mine")
+    assert (status, out.strip()) == (0, "the figure matches"), "in one's own folder two is not expected"
+    status, _, err = run(monkeypatch, capsys, "figures", "--check", "--out", "empty")
+    assert status == 2
+    assert "empty holds no figure to check" in err.splitlines()[-1]
+
+
+def test_the_environment_is_right_for_the_pictures_that_were_drawn(monkeypatch, capsys, one, tmp_path):
+    assert run(monkeypatch, capsys, "figures", "one", "--format", "png", "--out", tmp_path)[0] == 0
+    _, out, _ = run(monkeypatch, capsys, "figures", "--check", "--out", tmp_path)
+    assert out.strip() == "one: one.pdf and one.svg are missing"
+    path = tmp_path / "one.tex"
+    path.write_bytes(path.read_bytes().replace(b"caption:one", b"other"))
+    assert "one.tex is not what" in run(monkeypatch, capsys, "figures", "--check", "--out", tmp_path)[1]
+
+
+@pytest.mark.parametrize("kind", ["Comparison", "Table", "Lesion"])
+def test_numbers_of_another_figure_are_one_line(monkeypatch, capsys, elsewhere, each_kind, kind):
+    figures.make("why-rms", Path("mine"), ("svg",), from_data=True, data=FOLDER / "data")
+    each_kind[kind].save(Path("other") / f"{NAME}.json")
+    words = f"other/{NAME}.json does not hold the numbers of {NAME} ("
+    options = ("--out", "mine", "--data", "other", "--format", "svg")
+    status, _, err = run(monkeypatch, capsys, "figures", NAME, "--from-data", *options)
+    assert status == 2
+    assert err.splitlines()[-1].startswith(f"gradflow: {words}")
+    assert not Path("mine/data", f"{NAME}.json").exists(), "they are not put beside the pictures"
+    status, out, _ = run(monkeypatch, capsys, "figures", NAME, "--check", *options)
+    assert status == 1
+    assert out.startswith(f"{NAME}: {words}")
+
+    each_kind[kind].save(Path("mine/data") / f"{NAME}.json")
+    written = figures.gallery(Path("mine")).read_text()
+    assert f"No caption: data/{NAME}.json does not hold the numbers of {NAME} (" in written
+    assert "One gradient, four norms" in written, "those of the others are there"

@@ -89,6 +89,18 @@ def test_a_study_has_every_curve_and_the_median_and_range_of_traces(make_study, 
         assert numbers(plain, name) == pytest.approx(find(values[:2], axis=0).ravel(), rel=1e-12)
 
 
+def test_a_traced_study_has_a_row_for_each_step_and_layer(make_study, make_history, make_trace):
+    values = np.random.default_rng(4).lognormal(size=(3, 2, 4, 2))
+    histories = tuple(make_history(trace=make_trace(one), traced_steps=np.array([0, 7])) for one in values)
+    settings = tuple({"kind": "plain", "seed": seed} for seed in range(3))
+    traced = [row for row in read(type(make_study())(settings=settings, histories=histories)) if row["layer"]]
+    assert [(row["step"], row["layer"]) for row in traced] == [(s, str(n)) for s in "07" for n in range(1, 5)]
+    for at, name in enumerate(("output_grad", "weight_grad")):
+        for ending, find in (("", np.median), ("_low", np.min), ("_high", np.max)):
+            found = numbers(traced, f"{name}{ending}")
+            assert found == pytest.approx(find(values[..., at], axis=0).ravel(), rel=1e-12)
+
+
 def test_a_split_has_what_its_figures_show(each_kind):
     split = each_kind["GradientSplit"]
     rows = read(split)
@@ -154,5 +166,5 @@ def test_every_figure_has_one(name):
     rows = list(csv.reader(io.StringIO(content.decode())))
     assert len(rows) > 10
     assert len({len(row) for row in rows}) == 1
-    assert len(content) < 400_000
+    assert len(content) < 600_000
     assert not any("object at" in cell or "[" in cell or "{" in cell for row in rows for cell in row)

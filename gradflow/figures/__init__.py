@@ -218,7 +218,7 @@ def _described(name: str, folder: Path, page: Page) -> str:
     stored = folder / "data" / f"{name}.json"
     try:
         numbers = cast(Result, load(stored))
-        with turned_to(page), exporting.numbers_read_from(name, stored.relative_to(folder)):
+        with turned_to(page), exporting.numbers_read_from(name, Path("data", stored.name)):
             return caption(name, numbers)
     except ValueError as error:
         return f"No caption: {error}"

@@ -54,8 +54,8 @@ def recorded_page(name: str, folder: Path) -> Page | None:
     found = _COMMAND.fullmatch(first)
     if found is None or found["name"] != name:
         return None
-    width = float(found["width"]) if found["width"] else None
     try:
+        width = float(found["width"]) if found["width"] else None
         return Page(found["context"] or STANDARD.context, width, bool(found["grey"]), found["lang"] or "en")
     except ValueError:
         return None

@@ -44,7 +44,8 @@ class NotebookPage:
     @classmethod
     def opened(cls, browser: Browser, lab: Lab, name: str) -> NotebookPage:
         """Open a notebook of a lab in a fresh profile, and wait for its kernel."""
-        context = browser.new_context(viewport={"width": 1440, "height": 1000})
+        # With reduced motion a film stands still on its last frame until somebody presses play.
+        context = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.set_default_timeout(ANSWERS_WITHIN)
         here = cls(context.new_page(), lab, name)
@@ -91,8 +92,12 @@ class NotebookPage:
         assert not self.complaints, f"the browser complains of {self.name}:\n" + "\n".join(self.complaints)
 
     def pictures(self) -> list[Locator]:
-        """Every picture among the outputs."""
-        return self.page.locator(".jp-OutputArea-output").locator("img, svg").all()
+        """Every picture among the outputs, of a film the frame that is shown."""
+        return self.page.locator(".jp-OutputArea-output").locator("img:not([hidden]), svg").all()
+
+    def films(self) -> list[Locator]:
+        """Every film among the outputs."""
+        return self.page.locator(".jp-OutputArea-output figure.gradflow-film").all()
 
     def screenshot(self, path: Path, *, whole: bool = False) -> Path:
         """Keep what is to be seen, or, with ``whole``, everything from the title to the last cell."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,20 @@ def test_the_notebook_runs_and_shows_its_figures(notebook: NotebookPage, keep: C
     assert pictures, f"{notebook.name} has no picture"
     for picture in pictures:
         assert_seen(picture)
+    for film in notebook.films():
+        assert_plays(film)
     notebook.check()
+
+
+def assert_plays(film: Any) -> None:
+    """From its first frame a film goes on by itself once it is started, until it is stopped."""
+    place = film.get_by_role("slider", name="frame", exact=True)
+    film.get_by_role("button", name="first frame").click()
+    expect(place).to_have_value("0")
+    film.get_by_role("button", name="play", exact=True).click()
+    expect(place).not_to_have_value(re.compile("^[01]$"))
+    film.get_by_role("button", name="pause", exact=True).click()
+    assert film.locator("img:not([hidden])").count() == 1
 
 
 def assert_seen(picture: Any) -> None:

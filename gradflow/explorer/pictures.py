@@ -28,7 +28,7 @@ SIZE_MM = (plots.DOUBLE_MM, 92.0)
 FORMATS = ("pdf", "svg", "png")
 SCREEN_PX = (890, 430)
 """The size on the screen in CSS pixels."""
-_DENSITY = 2.0
+_DENSITY = 1.5
 """Pixels of the picture for one of CSS: sharp on screens of high density, made smaller by the browser on others."""
 _SCREEN_MM = 220.0
 """A width in millimetres at which the notebook's type has 14 CSS pixels, as the text around it has."""

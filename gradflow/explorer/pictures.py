@@ -18,8 +18,8 @@ from gradflow.explorer.replays import KINDS
 from gradflow.explorer.states import State
 from gradflow.explorer.words import word
 from gradflow.files import write_whole
-from gradflow.plots.look import PageFigure
-from gradflow.plots.page import points, turned_to
+from gradflow.plots.look import PageFigure, style_of
+from gradflow.plots.page import points
 from gradflow.results import Comparison, GradientSplit, PathSpectrum, Result, Study
 from gradflow.results.base import power
 from gradflow.results.runs import gradients_by_step
@@ -39,7 +39,7 @@ _LETTERS = 0.747
 def draw(state: State, result: Any) -> PageFigure:
     """The picture of a state's numbers with what they say above it, in a new figure of book width."""
     figure = plots.new_figure(*SIZE_MM)
-    with turned_to(figure.page), plots.style():
+    with style_of(figure):
         _TABS[state.tab](figure, state, result)
         _title(figure, summary(state, result))
     return figure
@@ -107,7 +107,7 @@ class Screen:
 
     def png(self, state: State, result: Result) -> bytes:
         """The picture of a state as the bytes of a PNG file."""
-        with turned_to(self._figure.page), plots.style():
+        with style_of(self._figure):
             for ax in list(self._figure.axes):  # clear() would make all their ticks anew first
                 ax.remove()
             _TABS[state.tab](self._figure, state, result)

@@ -49,8 +49,9 @@ def gradient_film(
     form and the verdicts appear, and earlier comparisons stay as pale lines. ``titles``: by default the number of
     layers where it differs. ``seconds``: how long each wave runs, by default about six.
 
-    Raises ValueError for an empty sequence, for another number of titles, for seconds that are not positive, and where
-    some comparisons number their layers and others, of nets with different numbers of layers, cannot.
+    Raises TypeError for what is no comparison; ValueError for an empty sequence, for comparisons of different
+    quantities or norms, for another number of titles, for seconds that are not positive, and where some comparisons
+    number their layers and others, of nets with different numbers of layers, cannot.
     """
     titles = _titles(comparisons, titles)
     check_seconds(seconds)

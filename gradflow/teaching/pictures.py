@@ -13,7 +13,7 @@ import numpy as np
 
 from gradflow import plots
 from gradflow.figures import CATALOGUE, caption
-from gradflow.plots.page import turned_to
+from gradflow.plots.look import style_of
 from gradflow.results import Result, load
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Sheet(_Picture):
             looks: the places in the library's row of looks; by default one after the other.
             settings: of the axes, as ``Axes.set`` has them.
         """
-        with turned_to(self.figure.page), plots.style():
+        with style_of(self.figure):
             for place, (name, values) in enumerate(series.items()):
                 look = plots.look_of(looks[place] if looks else place)
                 ax.plot(values, **look.line(), label=name, markevery=max(1, len(values) // _MARKERS))

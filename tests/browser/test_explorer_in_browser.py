@@ -45,14 +45,19 @@ def test_the_picture_is_that_of_the_first_state(explorer: ExplorerPage) -> None:
     expect(explorer.image).to_be_in_viewport(ratio=0.99)
 
 
-def test_the_arrow_keys_move_a_slider(explorer: ExplorerPage) -> None:
-    depth = explorer.slider("Depth")
-    depth.focus()
-    for key, value in (("ArrowRight", 51), ("ArrowRight", 52), ("ArrowLeft", 51)):
+def move_by_keys(explorer: ExplorerPage, name: str, *moves: tuple[str, int]) -> None:
+    """Press an arrow key on a slider for each of the moves, and see a new picture and the value it leads to."""
+    slider = explorer.slider(name)
+    slider.focus()
+    for key, value in moves:
         with explorer.redraws():
             explorer.page.keyboard.press(key)
-        expect(depth).to_have_attribute("aria-valuenow", re.compile(rf"^{value}(\.0)?$"))
-        expect(explorer.all).to_contain_text(f"depth {value}, width 64")
+        expect(slider).to_have_attribute("aria-valuenow", re.compile(rf"^{value}(\.0)?$"))
+
+
+def test_the_arrow_keys_move_a_slider(explorer: ExplorerPage) -> None:
+    move_by_keys(explorer, "Depth", ("ArrowRight", 51), ("ArrowRight", 52), ("ArrowLeft", 51))
+    expect(explorer.all).to_contain_text("depth 51, width 64")
 
 
 def test_the_mouse_drags_a_slider(explorer: ExplorerPage) -> None:
@@ -138,12 +143,7 @@ def test_each_view_has_its_picture(explorer: ExplorerPage, tab: str, says: str, 
 def test_the_replay_of_a_training(explorer: ExplorerPage) -> None:
     explorer.replay()
     expect(explorer.caption).to_contain_text("training error")
-    step = explorer.slider("Step")
-    step.focus()
-    for key, value in (("ArrowRight", 3), ("ArrowRight", 6), ("ArrowLeft", 3)):
-        with explorer.redraws():
-            explorer.page.keyboard.press(key)
-        expect(step).to_have_attribute("aria-valuenow", re.compile(rf"^{value}(\.0)?$"))
+    move_by_keys(explorer, "Step", ("ArrowRight", 3), ("ArrowRight", 6), ("ArrowLeft", 3))
     shown = explorer.source()
     expect(explorer.caption).to_have_attribute("aria-live", "polite")
     explorer.button("Play the training").press("Enter")
@@ -153,7 +153,7 @@ def test_the_replay_of_a_training(explorer: ExplorerPage) -> None:
     explorer.button("Pause").press("Enter")
     expect(explorer.caption).to_have_attribute("aria-live", "polite")
     explorer.wait()
-    reached = int(float(step.get_attribute("aria-valuenow") or "nan"))
+    reached = int(float(explorer.slider("Step").get_attribute("aria-valuenow") or "nan"))
     assert reached > 3
     expect(explorer.caption).to_contain_text(f"step {reached} of 90")
 

@@ -10,7 +10,11 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
+from gradflow import figures, plots
+from gradflow.figures.book import BookFigure, Seeds
+from gradflow.plots.fonts import ChineseFont, chinese_font
 from gradflow.results import Comparison, History, Panels, Study, Table, Trace
 
 mpl.use("Agg")
@@ -142,3 +146,31 @@ def make_study() -> Callable[[], Study]:
 @pytest.fixture
 def each_kind() -> dict[str, Any]:
     return one_of_each()
+
+
+@pytest.fixture
+def chinese() -> ChineseFont:
+    """The font for Chinese; where none is installed the test is skipped."""
+    try:
+        return chinese_font()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds with which a figure was computed, which for the test is all there is in the catalogue: "one"."""
+    seeds_of: list[int] = []
+
+    def compute(seeds: int) -> Table:
+        seeds_of.append(seeds)
+        return Table(columns={"number": np.arange(3.0) + 1e-9 * (len(seeds_of) - 1)}, provenance={"threads": 1})
+
+    def draw(numbers: Table) -> Figure:
+        picture = plots.new_figure()
+        picture.subplots().plot(np.asarray(numbers["number"]).round(3))
+        return picture
+
+    facts = {"caption": "words"}
+    monkeypatch.setattr(figures, "CATALOGUE", {"one": BookFigure(compute, draw, lambda _: facts, Seeds(3, 3))})
+    return seeds_of

@@ -547,6 +547,7 @@ class Counted(nn.Module):
         (TypeError, "dtype", {"dtype": "float64"}),
         (TypeError, "dtype", {"dtype": torch.int64}),
         (TypeError, "sed", {"sed": 3}),
+        (TypeError, r"loss must be a function of \(output, y\) .*; got 'mse'", {"loss": "mse"}),
         (TypeError, "data", {"data": [1.0, 2.0]}),
         (TypeError, "data", {"data": np.ones((4, 8))}),
         (ValueError, r"\(4, 8\) and \(3, 8\)", {"data": (torch.ones(4, 8), torch.ones(3, 8))}),

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,10 +17,7 @@ import gradflow
 from gradflow import figures, plots
 from gradflow.cli.pages import width_mm
 from gradflow.figures import exporting
-from gradflow.figures.book import BookFigure, Seeds
-from gradflow.plots import fonts
 from gradflow.plots.page import Page, turned_to
-from gradflow.results import Table
 
 FOLDER = Path(__file__).parent.parent / "figures"
 NAME = "fc-flow"
@@ -109,14 +105,6 @@ def test_render_names_the_kinds_it_knows():
 
 
 # ── the files ──
-
-
-@pytest.mark.parametrize("name", figures.CATALOGUE)
-def test_the_committed_table_and_environment_are_what_the_numbers_give(name):
-    given = exporting.contents(name, figures.CATALOGUE[name], stored(name), (), exporting.STANDARD, FOLDER)
-    assert set(given) == {f"{name}.csv", f"{name}.tex"}
-    for file, content in given.items():
-        assert (FOLDER / file).read_bytes() == content, file
 
 
 @pytest.mark.parametrize("name", figures.CATALOGUE)
@@ -299,236 +287,6 @@ def test_a_page_comes_back_from_the_command(tmp_path, page):
 def test_a_first_line_that_names_no_page(tmp_path, line):
     (tmp_path / "one.tex").write_text(f"{line}\n")
     assert exporting.recorded_page("one", tmp_path) is None
-
-
-# ── what is missing is said before anything is computed ──
-
-
-@pytest.fixture
-def one(monkeypatch):
-    """A catalogue of one small figure; the list tells how often it was computed."""
-    computed = []
-
-    def compute(seeds):
-        computed.append(seeds)
-        return Table(columns={"number": np.arange(3.0) + 1e-9 * (len(computed) - 1)}, provenance={"threads": 1})
-
-    def draw(numbers):
-        picture = plots.new_figure()
-        picture.subplots().plot(np.asarray(numbers["number"]).round(3))
-        return picture
-
-    facts = {"caption": "words"}
-    monkeypatch.setattr(figures, "CATALOGUE", {"one": BookFigure(compute, draw, lambda _: facts, Seeds(3, 3))})
-    return computed
-
-
-def test_no_latex(monkeypatch, capsys, one, tmp_path):
-    monkeypatch.setenv("PATH", "")
-    status, _, err = run(monkeypatch, capsys, "figures", "one", "--format", "pdf,pgf", "--out", tmp_path)
-    assert status == 2
-    assert "install TeX Live" in err.splitlines()[-1]
-    assert one == []
-    assert files_in(tmp_path) == set()
-
-
-@pytest.fixture
-def no_fonts(monkeypatch):
-    """matplotlib knows no font for Chinese, and none is in the system's folders."""
-    manager = fonts.font_manager.fontManager
-    known = [entry for entry in manager.ttflist if entry.name not in fonts.FAMILIES]
-    monkeypatch.setattr(manager, "ttflist", known)
-    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", list)
-    fonts.chinese_font.cache_clear()
-    yield
-    fonts.chinese_font.cache_clear()
-
-
-def test_no_font_for_chinese(monkeypatch, capsys, one, no_fonts, tmp_path):
-    status, _, err = run(monkeypatch, capsys, "figures", "one", "--lang", "zh", "--out", tmp_path)
-    assert status == 2
-    assert "fonts-noto-cjk" in err.splitlines()[-1]
-    assert one == []
-    assert files_in(tmp_path) == set()
-    with pytest.raises(FileNotFoundError, match="no font with Chinese characters"), plots.style(language="zh"):
-        pass
-
-
-@pytest.fixture
-def chinese():
-    try:
-        return fonts.chinese_font()
-    except FileNotFoundError:
-        pytest.skip("no font for Chinese is installed")
-
-
-def test_a_font_that_matplotlib_has_not_seen_is_found(monkeypatch):
-    """Tried with a font that is there everywhere, as if it had the characters and were just installed."""
-    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    manager = fonts.font_manager.fontManager
-    monkeypatch.setattr(fonts, "FAMILIES", ("DejaVu Sans",))
-    monkeypatch.setattr(fonts, "_NEEDED", "λ")
-    monkeypatch.setattr(manager, "ttflist", [entry for entry in manager.ttflist if entry.name != "DejaVu Sans"])
-    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: ["/nowhere/broken.ttf", str(path)])
-    fonts.chinese_font.cache_clear()
-    try:
-        monkeypatch.setattr(fonts, "_NEEDED", "梯")
-        with pytest.raises(FileNotFoundError):
-            fonts.chinese_font()
-        monkeypatch.setattr(fonts, "_NEEDED", "λ")
-        assert fonts.chinese_font() == fonts.ChineseFont("DejaVu Sans", True), "installed while the program runs"
-    finally:
-        fonts.chinese_font.cache_clear()
-
-
-@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
-def test_chinese_words_are_drawn_not_boxed(chinese, kind, caplog):
-    def words(said):
-        with plots.style(language="zh"):
-            picture = plots.new_figure(60, 20)
-            picture.text(0.1, 0.5, said)
-            picture.text(0.1, 0.1, said, weight="bold")
-        return plots.render(picture, kind)
-
-    one, other = words("梯度 λ"), words("残差 λ")  # a glyph that is missing is a warning, and an error here
-    assert one != other
-    assert one == words("梯度 λ")
-    assert "findfont" not in caplog.text
-    if kind == "pdf":
-        assert (b"/Type3" in one) is not chinese.truetype
-
-
-def test_postscript_outlines_are_not_passed_off_as_type_42(monkeypatch, chinese):
-    monkeypatch.setattr(fonts, "chinese_font", lambda: fonts.ChineseFont(chinese.name, False))
-    with plots.style(language="zh"):
-        assert mpl.rcParams["pdf.fonttype"] == 3
-    with plots.style():
-        assert mpl.rcParams["pdf.fonttype"] == 42
-        assert mpl.rcParams["font.family"] == ["sans-serif"]
-
-
-# ── --check ──
-
-
-@pytest.fixture
-def whole(monkeypatch, capsys, one, tmp_path):
-    """A folder with everything of one figure, and a function that checks it."""
-    assert run(monkeypatch, capsys, "figures", "one", "--out", tmp_path)[0] == 0
-
-    def check(*options):
-        before = {file: (tmp_path / file).stat().st_mtime_ns for file in files_in(tmp_path)}
-        status, out, _ = run(monkeypatch, capsys, "figures", "--check", "--out", tmp_path, *options)
-        assert {file: (tmp_path / file).stat().st_mtime_ns for file in files_in(tmp_path)} == before, (
-            "nothing is written"
-        )
-        return status, out.strip()
-
-    return check
-
-
-def test_what_matches_is_said_in_one_line(whole, one):
-    assert whole() == (0, "the figure matches")
-    assert whole("one", "--format", "png") == (0, "the figure matches")
-    assert one == [3]
-
-
-@pytest.mark.parametrize(
-    ("file", "damage", "words"),
-    [
-        ("one.png", lambda content: content + b"\0", "one.png is not what data/one.json gives with this code"),
-        ("one.svg", lambda content: None, "one.svg is missing"),
-        ("one.csv", lambda content: content.replace(b"1.0", b"1.5"), "one.csv is not what data/one.json gives"),
-        ("one.tex", lambda content: content.replace(b"caption:one", b"other"), "one.tex is not what"),
-        ("README.md", lambda content: content.replace(b"caption:one", b"other"), "the caption in README.md is not"),
-        ("README.md", lambda content: None, "README.md is missing"),
-        ("data/one.json", lambda content: content[:-20], "truncated"),
-        ("data/one.json", lambda content: None, "one.json is missing: gradflow figures one --out "),
-        ("data/one.json", lambda content: content.replace(b"2.0", b"2.5"), "one.pdf, one.svg and one.png are not what"),
-    ],
-)
-def test_what_does_not_match_is_named(whole, tmp_path, file, damage, words):
-    content = damage((tmp_path / file).read_bytes())
-    if content is None:
-        (tmp_path / file).unlink()
-    else:
-        assert content != (tmp_path / file).read_bytes()
-        (tmp_path / file).write_bytes(content)
-    status, out = whole()
-    assert status == 1
-    assert out.startswith("one: ")
-    assert len(out.splitlines()) == 1
-    assert words in out
-
-
-def test_bytes_of_another_matplotlib_cannot_be_compared(whole, tmp_path):
-    path = tmp_path / "data/one.json"
-    path.write_bytes(re.sub(rb'"matplotlib": "[^"]*"', b'"matplotlib": "3.0"', path.read_bytes()))
-    assert whole() == (0, "the figure matches"), "where they are the same, the version does not matter"
-    (tmp_path / "one.png").write_bytes(b"other")
-    assert "one.png is not to be compared: recorded with matplotlib 3.0, this is" in whole()[1]
-
-
-def test_in_full_the_numbers_are_computed_anew(whole, one):
-    status, out = whole("--full")
-    assert status == 1
-    assert re.fullmatch(
-        r"one: computed anew columns/number by up to 5e-10 of the largest number differs \(torch .*\)", out
-    )
-    assert one == [3, 3], "with as many seeds as are recorded"
-
-
-def test_in_full_equal_numbers_match_and_hours_are_not_spent(whole, one, monkeypatch):
-    before = figures.CATALOGUE["one"]
-    same = BookFigure(lambda seeds: Table(columns={"number": np.arange(3.0)}), before.draw, before.facts, before.seeds)
-    monkeypatch.setattr(figures, "CATALOGUE", {"one": same})
-    assert whole("--full") == (0, "the figure matches")
-    recorded = BookFigure(before.compute, before.draw, before.facts, recorded="a-plan")
-    monkeypatch.setattr(figures, "CATALOGUE", {"one": recorded})
-    assert whole("--full") == (0, "the figure matches; not computed anew, as it takes hours: one")
-
-
-def test_a_figure_is_checked_as_it_was_drawn(monkeypatch, capsys, one, tmp_path):
-    folder = tmp_path / "mine"
-
-    def check(*options):
-        status, out, _ = run(monkeypatch, capsys, "figures", "--check", "--out", folder, "--format", "svg", *options)
-        return status, out.strip()
-
-    run(monkeypatch, capsys, "figures", "one", "--width", "single", "--grey", "--format", "svg", "--out", folder)
-    assert check() == (0, "the figure matches")
-    assert check("one") == (0, "the figure matches")
-    assert check("--width", "84mm", "--grey") == (0, "the figure matches")
-    drawn = "one: drawn by `gradflow figures one --from-data --width 84mm --grey`"
-    assert check("--grey") == (1, f"{drawn}, checked with --grey")
-    (folder / "data/one.json").unlink()
-    hint = f"gradflow figures one --width 84mm --grey --out {folder} computes it"
-    assert check() == (1, f"one: {folder}/data/one.json is missing: {hint}")
-
-
-def test_standard_figures_must_be_standard_and_all_there(monkeypatch, capsys, one, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    two = {**figures.CATALOGUE, "two": figures.CATALOGUE["one"]}
-    monkeypatch.setattr(figures, "CATALOGUE", two)
-    assert run(monkeypatch, capsys, "figures", "one", "--format", "svg", "--grey", "--out", "figures")[0] == 0
-    _, out, _ = run(monkeypatch, capsys, "figures", "--check", "--format", "svg")
-    drawn, missing = out.splitlines()
-    assert drawn == "one: drawn by `gradflow figures one --from-data --grey`, checked without these options"
-    assert missing == "two: figures/data/two.json is missing: gradflow figures two computes it"
-    Path("figures").rename("mine")
-    status, out, _ = run(monkeypatch, capsys, "figures", "--check", "--format", "svg", "--out", "mine")
-    assert (status, out.strip()) == (0, "the figure matches"), "in one's own folder two is not expected"
-    status, _, err = run(monkeypatch, capsys, "figures", "--check", "--out", "empty")
-    assert status == 2
-    assert "empty holds no figure to check" in err.splitlines()[-1]
-
-
-def test_the_environment_is_right_for_the_pictures_that_were_drawn(monkeypatch, capsys, one, tmp_path):
-    assert run(monkeypatch, capsys, "figures", "one", "--format", "png", "--out", tmp_path)[0] == 0
-    _, out, _ = run(monkeypatch, capsys, "figures", "--check", "--out", tmp_path)
-    assert out.strip() == "one: one.pdf and one.svg are missing"
-    path = tmp_path / "one.tex"
-    path.write_bytes(path.read_bytes().replace(b"caption:one", b"other"))
-    assert "one.tex is not what" in run(monkeypatch, capsys, "figures", "--check", "--out", tmp_path)[1]
 
 
 @pytest.mark.parametrize("kind", ["Comparison", "Table", "Lesion"])

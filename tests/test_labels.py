@@ -21,7 +21,7 @@ from matplotlib.text import Text
 import gradflow
 from gradflow import figures
 from gradflow.plots.film import Film
-from gradflow.plots.fonts import chinese_font
+from gradflow.plots.fonts import ChineseFont
 from gradflow.plots.labels import ENGLISH, TABLES, listed, named, norm_of, text, verdict
 from gradflow.plots.look import new_figure, style
 from gradflow.plots.page import LANGUAGES, Page, turned_to
@@ -219,16 +219,12 @@ def test_mathtext_and_chinese_are_never_in_one_string() -> None:
     assert [key for key, words in CHINESE.items() if "$" in words] == []
 
 
-def test_the_installed_font_has_every_character() -> None:
+def test_the_installed_font_has_every_character(chinese: ChineseFont) -> None:
     from fontTools.ttLib import TTFont
     from matplotlib import font_manager
 
-    try:
-        name = chinese_font().name
-    except FileNotFoundError as error:
-        pytest.skip(f"no Chinese font on this machine: {error}")
     known: set[int] = set()
-    for family in (name, "DejaVu Sans"):
+    for family in (chinese.name, "DejaVu Sans"):
         with TTFont(font_manager.findfont(family, fallback_to_default=False), fontNumber=0, lazy=True) as font:
             known |= font.getBestCmap().keys()
     needed = {letter for words in CHINESE.values() for letter in words} | set("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -243,12 +239,8 @@ OF_CODE = {"gelu", "he", "linear", "sigmoid", "tanh", "xavier"}
 
 
 @pytest.fixture
-def _in_chinese() -> Iterator[None]:
-    """A Chinese page of a book, or a skip where nothing could be written on it."""
-    try:
-        chinese_font()
-    except FileNotFoundError as error:
-        pytest.skip(f"no Chinese font on this machine: {error}")
+def _in_chinese(chinese: ChineseFont) -> Iterator[None]:
+    """A Chinese page of a book."""
     with style(language="zh"):
         yield
 

@@ -11,11 +11,13 @@ import matplotlib as mpl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cli import run
+from test_export import files_in
 
 import gradflow
 from gradflow import figures, plots
 from gradflow.figures import exporting
-from gradflow.plots import fonts, latex
+from gradflow.plots import latex
 from gradflow.plots.latex import in_latex, label_in_latex
 from gradflow.plots.page import Page, turned_to
 
@@ -122,6 +124,15 @@ def test_without_latex_one_line_says_what_to_install(monkeypatch, language, want
     assert "pdf, svg or png" in str(raised.value)
 
 
+def test_no_latex(monkeypatch, capsys, computed, tmp_path):
+    monkeypatch.setenv("PATH", "")
+    status, _, err = run(monkeypatch, capsys, "figures", "one", "--format", "pdf,pgf", "--out", tmp_path)
+    assert status == 2
+    assert "install TeX Live" in err.splitlines()[-1]
+    assert computed == []
+    assert files_in(tmp_path) == set()
+
+
 def test_the_first_engine_that_is_there_is_taken(monkeypatch, tmp_path):
     (tmp_path / "xelatex").write_text("#!/bin/sh\n")
     (tmp_path / "xelatex").chmod(0o755)
@@ -155,11 +166,8 @@ def test_every_figure_environment_compiles(tmp_path):
 
 @needs("xelatex")
 @pytest.mark.slow
+@pytest.mark.usefixtures("chinese")
 def test_every_chinese_figure_environment_compiles(tmp_path):
-    try:
-        fonts.chinese_font()
-    except FileNotFoundError:
-        pytest.skip("no font for Chinese is installed")
     if subprocess.run(["kpsewhich", "xeCJK.sty", "FandolSong-Regular.otf"], capture_output=True).returncode:
         pytest.skip("xeCJK with its fonts is not installed")
     texts = environments(Page(language="zh"), FOLDER)

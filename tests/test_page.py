@@ -94,8 +94,9 @@ def test_grey_is_grey(comparison: Any) -> None:
     [
         ({"context": "slides"}, "context must be one of book, notebook, lecture; got 'slides'"),
         ({"language": "de"}, "language must be one of en, zh; got 'de'"),
-        ({"width_mm": 0}, r"width_mm must be from 20 to 2000 \(millimetres\); got 0"),
-        ({"width_mm": float("nan")}, "width_mm must be from 20 to 2000"),
+        ({"width_mm": 0}, r"width_mm must be a number from 20 to 2000 \(millimetres\); got 0"),
+        ({"width_mm": float("nan")}, "width_mm must be a number from 20 to 2000"),
+        ({"width_mm": "84mm"}, "width_mm must be a number from 20 to 2000 .*; got '84mm'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_drawn(mistake: dict[str, Any], said: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,30 +29,41 @@ import gradflow
 from gradflow import figures, plots
 
 DATA = Path(__file__).parent.parent / "figures" / "data"
-PAGES: dict[str, dict[str, Any]] = {
-    "book-174-mm": {},
-    "book-84-mm-grey": {"width_mm": 84.0, "grey": True},
-    "lecture-grey": {"context": "lecture", "grey": True},
+
+
+class Sheet(NamedTuple):
+    """A page, and what must come out: the width in mm and how much larger than in a book everything is."""
+
+    asked: dict[str, Any]
+    width_mm: float
+    scale: float = 1.0
+
+
+PAGES = {
+    "book-84-mm-grey": Sheet({"width_mm": 84.0, "grey": True}, 84.0),
+    "lecture-grey": Sheet({"context": "lecture", "grey": True}, 174 * 1.946, 2.4),
+    "book-174-mm": Sheet({}, 174.0),
 }
-SCALE = {"book-174-mm": 1.0, "book-84-mm-grey": 1.0, "lecture-grey": 2.4}
-WIDTH_MM = {"book-174-mm": 174.0, "book-84-mm-grey": 84.0, "lecture-grey": 174 * 1.946}
 LEAST_TYPE, LEAST_LINE = 6.0, 0.5
 """Points at final size in a book."""
 STRIPS = ("why-rms", "shattering")
 """Figures with panels that show little more than where something jumps, and may be low."""
 
-every_page = pytest.mark.parametrize("page", PAGES)
-every_figure = pytest.mark.parametrize("name", figures.CATALOGUE)
+# Some tests look at the first pages only: a start of the same list, so that pytest draws each figure once for all.
+EACH = [(page, name) for page in PAGES for name in figures.CATALOGUE]
+NARROW = EACH[: len(figures.CATALOGUE)]
+GREY = EACH[: 2 * len(figures.CATALOGUE)]
 
 
-@cache
-def numbers(name: str) -> Any:
-    return gradflow.load(DATA / f"{name}.json")
+def only(chosen: list[tuple[str, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("drawn", chosen, indirect=True, ids="-".join)
 
 
 class Drawn(NamedTuple):
-    """A figure that is laid out, and all that is drawn of it."""
+    """A figure that is laid out on a page, and all that is drawn of it."""
 
+    page: Sheet
+    name: str
     figure: Figure
     artists: list[Artist]
 
@@ -66,14 +76,16 @@ class Drawn(NamedTuple):
         return [ax for ax in self.figure.axes if ax.axison]
 
 
-@cache
-def drawn(page: str, name: str) -> Drawn:
+@pytest.fixture(scope="module", params=EACH, ids="-".join)
+def drawn(request: pytest.FixtureRequest) -> Drawn:
     """A figure on a page."""
-    with plots.style(**PAGES[page]):
-        figure = figures.CATALOGUE[name].draw(numbers(name))
+    kind, name = request.param
+    page = PAGES[kind]
+    with plots.style(**page.asked):
+        figure = figures.CATALOGUE[name].draw(gradflow.load(DATA / f"{name}.json"))
         figure.draw_without_rendering()
         # Still in its look, as the number of ticks depends on the size of their type.
-        return Drawn(figure, list(seen(figure)))
+        return Drawn(page, name, figure, list(seen(figure)))
 
 
 def seen(artist: Artist) -> Iterator[Artist]:
@@ -140,47 +152,36 @@ def luminance(color: Any) -> float:
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
-@every_page
-@every_figure
-def test_the_width_is_exact(page: str, name: str) -> None:
-    assert drawn(page, name).figure.get_figwidth() * 25.4 == pytest.approx(WIDTH_MM[page], abs=1e-9)
+def test_the_width_is_exact(drawn: Drawn) -> None:
+    assert drawn.figure.get_figwidth() * 25.4 == pytest.approx(drawn.page.width_mm, abs=1e-9)
 
 
-@every_page
-@every_figure
-def test_type_is_not_too_small(page: str, name: str) -> None:
+def test_type_is_not_too_small(drawn: Drawn) -> None:
     """Exponents are smaller, as they are everywhere."""
-    least = LEAST_TYPE * SCALE[page]
-    small = {one.get_text(): one.get_fontsize() for one in drawn(page, name).words if one.get_fontsize() < least - 1e-9}
+    least = LEAST_TYPE * drawn.page.scale
+    small = {one.get_text(): one.get_fontsize() for one in drawn.words if one.get_fontsize() < least - 1e-9}
     assert not small
 
 
-@every_page
-@every_figure
-def test_lines_are_not_too_thin(page: str, name: str) -> None:
-    found = [(width, artist) for artist in drawn(page, name).artists for width in strokes(artist)]
+def test_lines_are_not_too_thin(drawn: Drawn) -> None:
+    found = [(width, artist) for artist in drawn.artists for width in strokes(artist)]
     assert len(found) > 10
-    assert not [one for one in found if one[0] < LEAST_LINE * SCALE[page] - 1e-9]
+    assert not [one for one in found if one[0] < LEAST_LINE * drawn.page.scale - 1e-9]
 
 
-@every_page
-@every_figure
-def test_nothing_is_transparent_and_grey_is_grey(page: str, name: str) -> None:
-    for artist in drawn(page, name).artists:
+def test_nothing_is_transparent_and_grey_is_grey(drawn: Drawn) -> None:
+    for artist in drawn.artists:
         assert artist.get_alpha() in (None, 1), artist
         found = colors(artist)
         assert set(found[:, 3]) <= {0.0, 1.0}, artist
-        if "grey" in page:
+        if drawn.page.asked.get("grey"):
             shown = found[found[:, 3] > 0]
             assert np.ptp(shown[:, :3], axis=1) == pytest.approx(0), artist
 
 
-@every_page
-@every_figure
-def test_no_words_are_cut_off(page: str, name: str) -> None:
-    picture = drawn(page, name)
-    frame = picture.figure.bbox.padded(0.5)
-    for one in (*picture.words, *(one for one in picture.artists if isinstance(one, Legend))):
+def test_no_words_are_cut_off(drawn: Drawn) -> None:
+    frame = drawn.figure.bbox.padded(0.5)
+    for one in (*drawn.words, *(one for one in drawn.artists if isinstance(one, Legend))):
         inside = box(one) if isinstance(one, Text) else one.get_window_extent()
         assert frame.x0 <= inside.x0, one
         assert inside.x1 <= frame.x1, one
@@ -188,12 +189,9 @@ def test_no_words_are_cut_off(page: str, name: str) -> None:
         assert inside.y1 <= frame.y1, one
 
 
-@every_page
-@every_figure
-def test_no_words_overlap(page: str, name: str) -> None:
-    picture = drawn(page, name)
-    slack = 0.3 * SCALE[page] / 25.4 * picture.figure.dpi
-    boxes = [(one.get_text(), box(one)) for one in picture.words]
+def test_no_words_overlap(drawn: Drawn) -> None:
+    slack = 0.3 * drawn.page.scale / 25.4 * drawn.figure.dpi
+    boxes = [(one.get_text(), box(one)) for one in drawn.words]
     together = []
     for (one, first), (other, second) in combinations(boxes, 2):
         common = Bbox.intersection(first, second)
@@ -202,23 +200,21 @@ def test_no_words_overlap(page: str, name: str) -> None:
     assert not together
 
 
-@every_page
-@every_figure
-def test_panels_are_large_enough_to_be_read(page: str, name: str) -> None:
-    picture = drawn(page, name)
-    millimetre = SCALE[page] * picture.figure.dpi / 25.4
-    lowest = 8 if name in STRIPS else 18
-    for ax in picture.panels:
+def test_panels_are_large_enough_to_be_read(drawn: Drawn) -> None:
+    millimetre = drawn.page.scale * drawn.figure.dpi / 25.4
+    lowest = 8 if drawn.name in STRIPS else 18
+    for ax in drawn.panels:
         size = ax.get_window_extent()
         assert size.width / millimetre > 20, ax.get_title(loc="left")
         assert size.height / millimetre > lowest, ax.get_title(loc="left")
+    widths = [ax.get_position().width for ax in drawn.figure.axes]
+    assert max(widths) < 1.3 * min(widths), "none is squeezed by its neighbours"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "grey" in page])
-@every_figure
-def test_lines_are_told_apart_without_colour(page: str, name: str) -> None:
+@only(GREY)
+def test_lines_are_told_apart_without_colour(drawn: Drawn) -> None:
     """By dashes, marker or width, or else by grey; and none is so pale that it gets lost on white."""
-    for ax in drawn(page, name).panels:
+    for ax in drawn.panels:
         lines = [one for one in ax.get_lines() if len(one.get_xdata()) and not one.get_label().startswith("_")]
         for one in lines:
             assert 1.05 / (luminance(one.get_color()) + 0.05) >= 3, one.get_label()
@@ -232,9 +228,9 @@ def _form(line: Line2D) -> tuple[Any, ...]:
     return str(line._dash_pattern), line.get_marker(), hollow, line.get_linewidth()
 
 
-@every_figure
-def test_the_pdf_has_the_width_and_fonts_that_stay_text(name: str) -> None:
-    pdf = plots.render(drawn("book-84-mm-grey", name).figure, "pdf")
+@only(NARROW)
+def test_the_pdf_has_the_width_and_fonts_that_stay_text(drawn: Drawn) -> None:
+    pdf = plots.render(drawn.figure, "pdf")
     (width,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ", pdf)
     assert float(width) == pytest.approx(84 / 25.4 * 72, abs=0.01)
     assert b"/CIDFontType2" in pdf or b"/Type42" in pdf
@@ -245,7 +241,7 @@ def test_the_pdf_has_the_width_and_fonts_that_stay_text(name: str) -> None:
 @pytest.mark.parametrize("more", [{}, {"bbox_inches": "tight"}])
 def test_a_figure_that_matplotlib_saves_is_as_fit_for_print(more: dict[str, Any]) -> None:
     """With savefig() of the figure itself, under settings of the user's."""
-    figure = numbers("fc-flow").parts["50"].plot(plots.new_figure().subplots()).figure
+    figure = gradflow.load(DATA / "fc-flow.json").parts["50"].plot(plots.new_figure().subplots()).figure
     pdf, png, svg = (io.BytesIO() for _ in range(3))
     with mpl.rc_context({"pdf.fonttype": 3, "savefig.dpi": 50, "svg.fonttype": "none", "savefig.transparent": True}):
         figure.savefig(pdf, format="pdf", **more)

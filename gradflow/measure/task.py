@@ -27,10 +27,15 @@ class Task:
     """One batch, its target and the loss, the same for every model of a measurement.
 
     Without a target it is N(0, 1) of the first output's shape. The default loss is cross-entropy for integer and mean
-    squared error for real targets, both batch means.
+    squared error for real targets, both batch means. Raises TypeError for a loss that is no function.
     """
 
     def __init__(self, first: nn.Module, data: Data, *, loss: Loss | None, batch: int, seed: int) -> None:
+        if loss is not None and not callable(loss):
+            raise TypeError(
+                "loss must be a function of (output, y) such as torch.nn.functional.mse_loss, or None for the usual "
+                f"one; got {loss!r}"
+            )
         self.seed = seed
         found = given(data)
         self._is_given = found is not None

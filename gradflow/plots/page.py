@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -44,8 +45,9 @@ class Page:
         for name, value, known in (("context", self.context, CONTEXTS), ("language", self.language, LANGUAGES)):
             if value is not None and value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-        if self.width_mm is not None and not 20 <= self.width_mm <= 2000:
-            raise ValueError(f"width_mm must be from 20 to 2000 (millimetres); got {self.width_mm!r}")
+        width = self.width_mm
+        if width is not None and not (isinstance(width, Real) and 20 <= width <= 2000):
+            raise ValueError(f"width_mm must be a number from 20 to 2000 (millimetres); got {width!r}")
 
     @property
     def scale(self) -> float:

@@ -444,12 +444,18 @@ def test_the_caption_concludes_what_the_numbers_say() -> None:
     narrow = slice_of(np.minimum(100 * GRID**2, 4 + np.cos(9 * GRID)) + 1)
     wide = slice_of(3 * GRID**2 + 1)
 
-    def words(plain: LossSlice, short: LossSlice) -> dict[str, object]:
-        around = {"plain-56": plain, "residual-56": wide, "residual-56-short": short, "plain-20": wide}
+    def words(plain: LossSlice, short: LossSlice, shorter: LossSlice = wide) -> dict[str, object]:
+        around = {"plain-56": plain, "residual-56": wide, "plain-20": wide}
+        around |= {"residual-56-short": short, "residual-56-shorter": shorter}
         return figure._loss_shape_words(Panels(parts={k: Panels(parts={"lines": (v,)}) for k, v in around.items()}))
 
-    assert "narrower and less convex" in str(words(narrow, wide)["verdict"])
+    assert "wider and more convex both times" in str(words(narrow, wide)["verdict"])
     assert words(narrow, wide)["paper"] == "As in the paper"
-    assert "no difference is left" in str(words(narrow, narrow)["verdict"])
-    assert words(narrow, narrow)["paper"] == "Other than in the paper"
+    assert "on one side" in str(words(narrow, wide)["losses"])
+    low, high = slice_of(3 * GRID**2 + 0.5), slice_of(3 * GRID**2 + 2)
+    for pair in ((low, high), (high, low)):
+        assert "above and below" in str(words(narrow, *pair)["losses"])
+    for pair in ((narrow, wide), (wide, narrow)):
+        assert "no difference is left" in str(words(narrow, *pair)["verdict"])
+        assert words(narrow, *pair)["paper"] == "Other than in the paper"
     assert "does not take depth" in str(words(wide, wide)["depth"])

@@ -49,7 +49,7 @@ BOOK = {"legend": 6.5, "ticks": 6.5, "label": 7.0}
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_context_enlarges_type_lines_and_width(comparison: Any, context: str) -> None:
-    larger, wider = CONTEXTS[context]
+    larger, wider, _ = CONTEXTS[context]
     with plots.style(context):
         figure = plots.new_figure(plots.SINGLE_MM, 60)
         ax = comparison.plot(ax=figure.subplots())

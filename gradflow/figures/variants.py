@@ -90,7 +90,8 @@ def _lambda_training_facts(numbers: Study) -> dict[str, object]:
         errors = _medians(part, "test_error", "lam")
         for lam in LAMBDAS:
             key = f"{word}_{lam:g}".replace(".", "_")
-            found |= {key: errors[str(lam)], f"{key}_fails": _failures(part, lam=lam)}
+            worst = 100 * np.max(part.final("test_error", lam=lam))
+            found |= {key: errors[str(lam)], f"{key}_worst": worst, f"{key}_fails": _failures(part, lam=lam)}
     return found
 
 

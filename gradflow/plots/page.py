@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple
 
 
 class Context(NamedTuple):
-    """How much larger than in a book the type (and every line) is, and how much wider the figures."""
+    """How much larger than in a book the type (and every line) is, how much wider the figures, and how high in
+    millimetres one may be where its panels stay large enough."""
 
     type: float
     width: float
+    height_mm: float = math.inf
 
 
 CONTEXTS = {
@@ -23,7 +26,7 @@ CONTEXTS = {
     # A screen is read from twice as far as a book, so everything is enlarged.
     "notebook": Context(1.4, 1.4),
     # Two columns become the whole of a 16:9 slide, 13 1/3 inches, with type of 17 points, legible from the last row.
-    "lecture": Context(2.4, 1.946),
+    "lecture": Context(2.4, 1.946, 190.5),
 }
 LANGUAGES = ("en", "zh")
 
@@ -57,6 +60,11 @@ class Page:
     def width(self, usual_mm: float) -> float:
         """The width in millimetres of a figure that has ``usual_mm`` in a book."""
         return self.width_mm or usual_mm * self._enlarged.width
+
+    @property
+    def height_mm(self) -> float:
+        """The height in millimetres to keep to; infinity where the width is the reader's own."""
+        return math.inf if self.width_mm else self._enlarged.height_mm
 
     @property
     def _enlarged(self) -> Context:

@@ -16,8 +16,9 @@ from gradflow.plots.page import current_page, points
 
 _F = TypeVar("_F", bound=Figure)
 
-_GAP, _OVERHANG, _ONE_LINE = 4.0, 12.0, 14.0
-"""Points: between words of neighbours; by which a label may be longer than its axes; the height of a short legend."""
+_GAP, _OVERHANG, _ONE_LINE, _LOWEST = 4.0, 12.0, 14.0, 80.0
+"""Points: between words of neighbours; by which a label may be longer than its axes; the height of a short legend; the
+least height of a panel, with its title and the numbers below, that is made lower to fit a slide."""
 
 
 def page_columns(most: int, *, panel_mm: float = 36.0) -> int:
@@ -132,8 +133,9 @@ def _one_above(figure: Figure, given: dict[str, Any], columns: int, *, whole: bo
 def fitted(figure: _F) -> _F:
     """The figure with labels left out that a neighbour has too, and long titles, labels and legends broken into lines.
 
-    What is not in the layout stays as it is. A figure of gradflow's grows by the height of the new lines, and is laid
-    out for good: another layout of the same would differ in the last digits.
+    What is not in the layout stays as it is. A figure of gradflow's grows by the height of the new lines, gets lower
+    where a slide is and its panels stay large enough, and is laid out for good: another layout of the same would differ
+    in the last digits.
     """
     shown = [ax for ax in figure.axes if ax.axison and ax.get_subplotspec() is not None]
     with style_of(figure):
@@ -146,11 +148,10 @@ def fitted(figure: _F) -> _F:
             word.set_in_layout(False)
         figure.draw_without_rendering()
         # All rooms before any word is broken, so that a row of equal labels is broken alike.
-        rooms = {ax: (_title_room(ax), *(_label_room(ax, shown, axis) for axis in "xy")) for ax in shown}
+        rooms = {ax: (_title_room(ax), _label_room(ax, shown, "x")) for ax in shown}
+        y_rooms = {ax: _label_room(ax, shown, "y") for ax in shown}
         more: dict[tuple[int, str], float] = {}
-        for ax, (title_room, _, y_room) in rooms.items():
-            if ax.yaxis.label in words:
-                break_up(ax.yaxis.label, y_room)
+        for ax, (title_room, _) in rooms.items():
             row = _span(ax, "row").start
             x_room = min(one[1] for other, one in rooms.items() if _span(other, "row").start == row)
             for side, word, room in (("above", titles[ax], title_room), ("below", ax.xaxis.label, x_room)):
@@ -159,6 +160,11 @@ def fitted(figure: _F) -> _F:
             if legend is not None:
                 _fit_legend(legend, ax.bbox.width)
         _grow(figure, sum(more.values()))
+        if isinstance(figure, PageFigure) and _lowered(figure, shown):
+            y_rooms = {ax: _label_room(ax, shown, "y") for ax in shown}
+        for ax, room in y_rooms.items():
+            if ax.yaxis.label in words:
+                break_up(ax.yaxis.label, room)
         for word in words:
             word.set_in_layout(True)
         if isinstance(figure, PageFigure):
@@ -175,6 +181,19 @@ def _room() -> float:
 def _grow(figure: Figure, pixels: float) -> None:
     if isinstance(figure, PageFigure) and pixels > 0:
         figure.set_figheight(figure.get_figheight() + pixels / figure.dpi)
+
+
+def _lowered(figure: PageFigure, shown: Sequence[Axes]) -> bool:
+    """Make a figure that is higher than its page as high as this, or as its panels need; whether it was."""
+    height = figure.get_figheight()
+    rows = {_span(ax, "row").start: ax for ax in shown}.values()
+    spare = sum(max(0.0, ax.bbox.height / figure.dpi - points(_LOWEST) / 72) for ax in rows)
+    lowered = max(figure.page.height_mm / 25.4, height - spare)
+    if lowered >= height:
+        return False
+    figure.set_figheight(lowered)
+    figure.draw_without_rendering()
+    return True
 
 
 def _grid(ax: Axes) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from gradflow import plots
 from gradflow.plots.linebreaks import BREAKS, best_cuts
@@ -145,6 +146,39 @@ def test_a_fitted_figure_is_laid_out_for_good() -> None:
     figure.draw_without_rendering()
     assert [ax.get_position().bounds for ax in axes] == before
     assert plots.render(figure, "svg") == plots.render(figure, "svg")
+
+
+@pytest.mark.parametrize(
+    ("count", "page", "height_mm"),
+    [
+        (2, {"context": "lecture"}, 62 * 2.4),  # one row is low enough
+        (4, {"context": "lecture"}, 190.5),
+        (4, {"context": "lecture", "width_mm": 338.6}, 2 * 62 * 2.4),
+        (4, {"context": "notebook"}, 2 * 62 * 1.4),
+        (4, {}, 2 * 62),
+    ],
+)
+def test_on_a_slide_panels_are_as_high_as_fits(count: int, page: dict[str, Any], height_mm: float) -> None:
+    with plots.style(**page):
+        figure, axes = plots.panel_grid(count, most=2)
+        for ax in axes:
+            ax.set(xlabel="layer", ylabel="gradient " * 9)
+        plots.fitted(figure)
+    assert figure.get_figheight() * 25.4 == pytest.approx(height_mm, abs=0.1)
+    for ax in axes:
+        words = Text.get_window_extent(ax.yaxis.label)
+        assert figure.bbox.y0 <= words.y0
+        assert words.y1 <= figure.bbox.y1, "broken for the height that is left"
+
+
+def test_on_a_slide_panels_stay_large_enough() -> None:
+    with plots.style("lecture"):
+        figure, axes = plots.panel_grid(10, most=2)
+        for ax in axes:
+            ax.set(xlabel="layer", title="gradient")
+        plots.fitted(figure)
+    assert figure.get_figheight() * 25.4 > 300
+    assert min(ax.get_window_extent().height for ax in axes) / figure.dpi * 25.4 > 18 * 2.4
 
 
 def test_figures_of_the_user_keep_their_size() -> None:

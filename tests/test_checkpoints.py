@@ -23,7 +23,7 @@ from gradflow.data import Flip, PadCrop
 from gradflow.models import resnet
 from gradflow.seeding import seeded
 from gradflow.training import fitting
-from gradflow.training.checkpoints import Checkpoint
+from gradflow.training.checkpoints import FORMAT, Checkpoint
 from gradflow.training.recipes import Recipe
 from gradflow.training.run import Run
 
@@ -141,9 +141,10 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     random, steps = np.random.default_rng(0), []
     for _ in range(5):
         process = start(killed, epochs)
-        before = killed.stat().st_mtime_ns if killed.exists() else 0
-        while process.poll() is None and (not killed.exists() or killed.stat().st_mtime_ns == before):
-            time.sleep(0.001)  # until it has written once more
+        for _ in range(2):  # until it has written what it began with, and a step
+            before = killed.stat().st_mtime_ns if killed.exists() else 0
+            while process.poll() is None and (not killed.exists() or killed.stat().st_mtime_ns == before):
+                time.sleep(0.001)
         time.sleep(random.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -200,7 +201,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     fit(net(), images(), RECIPE, progress=False, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match="resume=True"):
+    with pytest.raises(FileExistsError, match=r"holds a run already: resume=True"):
         fit(net(), images(), RECIPE, progress=False, checkpoint=path)
     with pytest.raises(ValueError, match="is a folder"):
         fit(net(), images(), RECIPE, progress=False, checkpoint=tmp_path)
@@ -249,22 +250,41 @@ def test_two_processes_do_not_write_one_checkpoint(tmp_path: Path) -> None:
         fit(net(), images(), RECIPE, progress=False, checkpoint=tmp_path / "c.pt")
 
 
+FOREIGN = "no checkpoint of gradflow, or a damaged one: choose another file, or move this one away"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "damaged"), (b"no torch file", "damaged"), ("half", "damaged"), ({"weights": 1}, "no checkpoint")],
+    [
+        (b"", FOREIGN),
+        (b"no torch file", FOREIGN),
+        ("half", FOREIGN),
+        ("holes", FOREIGN),
+        ({"weights": 1}, FOREIGN),
+        ({"format": "gradflow-checkpoint-0"}, "no checkpoint of this version of gradflow: choose another file"),
+    ],
 )
 def test_what_is_no_checkpoint(tmp_path: Path, content: Any, words: str) -> None:
     path = tmp_path / "c.pt"
     if content == "half":
         fit(net(), images(), RECIPE, progress=False, checkpoint=path)
         path.write_bytes(path.read_bytes()[:2000])
+    elif content == "holes":
+        fit(net(), images(), RECIPE, progress=False, checkpoint=path)
+        whole = bytearray(path.read_bytes())
+        start = whole.index(b"gradflow-checkpoint-") + 50
+        whole[start : start + 200] = bytes(200)
+        path.write_bytes(whole)
     elif isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save(content, path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=rf"c\.pt is {words}"):
         fit(net(), images(), RECIPE, progress=False, checkpoint=path, resume=True)
+    with pytest.raises(FileExistsError, match=r"c\.pt (is|holds)") as raised:
+        fit(net(), images(), RECIPE, progress=False, checkpoint=path)
+    assert ("holds a run" in str(raised.value)) is (words != FOREIGN)
     assert path.read_bytes() == before
 
 
@@ -277,8 +297,8 @@ class Evil:
 
 def test_a_checkpoint_runs_no_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"format": Evil()}, tmp_path / "c.pt")
-    with pytest.raises(ValueError, match="damaged"):
+    torch.save({"format": FORMAT, "identity": Evil()}, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match=FOREIGN):
         fit(net(), images(), RECIPE, progress=False, checkpoint=tmp_path / "c.pt", resume=True)
     assert not (tmp_path / "evil-was-here").exists()
 

@@ -91,7 +91,7 @@ def test_a_net_that_takes_no_step_is_told_and_the_other_keeps_its_look() -> None
     state = State(**{**DIVERGING, "lam": 1e10}, batch=1024)
     study = compute(state)
     assert [setting["kind"] for setting in study.settings] == ["plain"]
-    assert summary(state, study)[-1].startswith("residual: the training loss is nan after epoch 0")
+    assert summary(state, study)[-1].startswith("residual: the training loss is nan before the first step: ")
     Screen().png(state, study)
     other = dataclasses.replace(
         study,

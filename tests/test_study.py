@@ -144,6 +144,14 @@ def test_recipes_by_name_and_fields_on_top() -> None:
     ]
 
 
+@pytest.mark.parametrize("values", [[3, 4], range(3, 5), np.array([3, 4]), torch.tensor([3, 4])])
+def test_values_of_a_setting_are_any_sequence(values: Any, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    result = study(build, {"depth": values}, tiny(), recipe, folder=tmp_path, progress=False)
+    assert result == study(build, {"depth": (3, 4)}, tiny(), recipe, progress=False)
+    assert [type(setting["depth"]) for setting in result.settings] == [int, int]
+
+
 def test_study_without_seeds_uses_seed_0() -> None:
     result, seeded_one = (
         study(build, {"depth": (3,), **seed}, tiny(), RECIPE, progress=False) for seed in ({}, {"seed": (0,)})
@@ -441,7 +449,7 @@ def test_names_of_folders_can_be_read() -> None:
 # ── bad input ──
 
 
-@pytest.mark.parametrize("grid", [{}, {"depth": ()}, {"depth": (3,), "seed": ()}, []])
+@pytest.mark.parametrize("grid", [{}, {"depth": ()}, {"depth": (3,), "seed": ()}, [], {"depth": np.array([])}])
 def test_empty_grids(grid: Any) -> None:
     with pytest.raises(ValueError, match="grid needs"):
         study(build, grid, tiny(), RECIPE, progress=False)
@@ -457,6 +465,14 @@ def test_empty_grids(grid: Any) -> None:
         (ValueError, 'device must be "auto"', {"device": "tpu9"}),
         (ValueError, "recipe in a grid must be one of lecture-digits, .*; got 'x'", {"grid": {"recipe": ("x",)}}),
         (ValueError, "resume cannot be in a grid; folder= keeps", {"grid": {"resume": (True,)}}),
+        (TypeError, r"got kind='residual': write kind=\['residual'\]", {"grid": {"depth": (3,), "kind": "residual"}}),
+        (TypeError, r"to a sequence of values; got depth=8: write depth=\[8\]", {"grid": {"depth": 8}}),
+        (TypeError, r"got depth=None: write depth=\[None\]", {"grid": [{"depth": (3,)}, {"depth": None}]}),
+        (TypeError, r"got depth=\{3\}: make it a list", {"grid": {"depth": {3}}}),
+        (TypeError, r"got depth=array\(3\): make it a list", {"grid": {"depth": np.array(3)}}),
+        (TypeError, "grid must be a dict, .* list of dicts; got 'depth'", {"grid": "depth"}),
+        (TypeError, "grid must be a dict, .* list of dicts; got None", {"grid": None}),
+        (TypeError, r"recipe must be a Recipe, e.g. gradflow\.recipes\.wrn; got 'wrn'", {"recipe": "wrn"}),
         (TypeError, "options of fit for all runs are device, .*; got eval_every", {"eval_every": 2}),
         (TypeError, "data must be .* function without arguments", {"data": [1]}),
         (ValueError, "folder must be a folder; .*test_study.py is a file", {"folder": __file__}),

@@ -266,8 +266,16 @@ def test_a_divergence_in_the_forward_pass_names_the_output_that_went_first() -> 
     ("build", "words"),
     [
         (lambda: fc_stack(4, 7), r"does not fit samples of shape \(6,\), float32: .*6.*7"),
-        (lambda: fc_stack(4, 6, out_features=2), r"labels run from 0 to 2, but Network has 2 classes; .*num_classes=3"),
+        (
+            lambda: fc_stack(4, 6, out_features=2),
+            r"labels run from 0 to 2, but Network has 2 classes; build it with 3 outputs",
+        ),
         (lambda: nn.Sequential(nn.Linear(6, 3), nn.Unflatten(1, (3, 1))), "not a row of class scores"),
+        (
+            lambda: net().requires_grad_(False),
+            r"none of its 8 parameters needs .*; model\.requires_grad_\(\) lets them",
+        ),
+        (nn.Flatten, "Flatten has nothing to train: none of its 0 parameters .*; put a layer with weights"),
     ],
 )
 def test_a_model_that_does_not_fit_the_data(build: Any, words: str) -> None:
@@ -276,6 +284,49 @@ def test_a_model_that_does_not_fit_the_data(build: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         fit(model, tiny(), RECIPE, progress=False)
     assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_a_model_may_be_frozen_in_part() -> None:
+    model = net()
+    first, *others = model.parameters()
+    first.requires_grad_(False)
+    before = [weight.clone() for weight in (first, *others)]
+    fit(model, tiny(), RECIPE, progress=False)
+    assert [torch.equal(*pair) for pair in zip(before, (first, *others), strict=True)] == [True] + [False] * len(others)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (fc_stack, "got fc_stack: call it, and pass the model that it returns"),
+        (nn.Flatten, "got Flatten: call it"),
+        (partial(fc_stack, 4, 6), "got partial: call it"),
+        ("net", "got str$"),
+        (None, "got NoneType$"),
+    ],
+)
+def test_what_is_no_model(model: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=rf"model must be a torch\.nn\.Module; {words}"):
+        fit(model, tiny(), RECIPE, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ("lecture_digits", r"gradflow\.recipes\.lecture_digits; got 'lecture_digits'"),
+        ("he15-cifar10", r"gradflow\.recipes\.he15_cifar10; got 'he15-cifar10'"),
+        (Recipe, r"gradflow\.recipes\.lecture_digits; got <class"),
+        (None, r"gradflow\.recipes\.lecture_digits; got None"),
+    ],
+)
+def test_what_is_no_recipe(recipe: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=f"recipe must be a Recipe, e.g. {words}"):
+        fit(net(), tiny(), recipe, progress=False)
+
+
+def test_resuming_needs_a_checkpoint() -> None:
+    with pytest.raises(ValueError, match="resume=True needs checkpoint="):
+        fit(net(), tiny(), RECIPE, progress=False, resume=True)
 
 
 def test_progress(capfd: pytest.CaptureFixture[str]) -> None:
@@ -289,6 +340,9 @@ def test_progress(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 X, Y = torch.ones(4, 6), torch.zeros(4, dtype=torch.int64)
+NAN, INFINITE = X.clone(), X.double()
+NAN[1, 2:4] = math.nan
+INFINITE[3, 0] = -math.inf
 
 
 @pytest.mark.parametrize(
@@ -299,6 +353,10 @@ X, Y = torch.ones(4, 6), torch.zeros(4, dtype=torch.int64)
         (TypeError, ((X, Y),)),
         (TypeError, ((X, Y), None)),
         (TypeError, ((X.tolist(), Y), (X, Y))),
+        (TypeError, ((X.numpy(), Y.numpy()), (X.numpy(), Y.numpy()))),
+        (TypeError, ((X, Y), (X, Y.numpy()))),
+        (ValueError, ((X, Y[:, None]), (X, Y))),
+        (ValueError, ((X[0, 0], Y[0]), (X, Y))),
         (ValueError, ((X, Y[:3]), (X, Y))),
         (ValueError, ((X, Y), (X[:2], Y))),
         (ValueError, ((X, Y.float()), (X, Y))),
@@ -313,6 +371,35 @@ def test_data_that_does_not_fit_is_refused_before_training(error: type[Exception
     with pytest.raises(error, match=r"data must be|each set needs"):
         fit(model, data, RECIPE, progress=False)
     assert all(map(torch.equal, before, model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (((NAN, Y), (X, Y)), "training set holds values that are not finite: 2, in 1 of 4 samples"),
+        (((X, Y), (NAN, Y)), "test set holds values that are not finite: 2, in 1 of 4 samples"),
+        (((X, Y), (INFINITE, Y)), "test set holds values that are not finite: 1, in 1 of 4 samples"),
+        (((NAN[:, 2], Y), (X, Y)), "training set holds values that are not finite: 1, in 1 of 4 samples"),
+    ],
+)
+@pytest.mark.parametrize("evaluate_train", [True, False])
+def test_inputs_that_are_not_finite_are_refused_before_training(data: Any, words: str, evaluate_train: bool) -> None:
+    with pytest.raises(ValueError, match=f"x of the {words}"):
+        fit(net(), data, RECIPE, progress=False, evaluate_train=evaluate_train)
+
+
+def test_large_inputs_whose_sum_overflows_are_trained_on() -> None:
+    (x, y), test = tiny()
+    model = nn.Sequential(nn.Tanh(), net())
+    large = torch.full_like(x, 3e38)
+    assert large.sum().isinf()
+    assert fit(model, ((large, y), test), RECIPE, progress=False).epochs == 3
+
+
+def test_what_came_is_told_where_arrays_are_given() -> None:
+    words = r"got \(\(Tensor, Tensor\), \(ndarray, Tensor\)\); torch.as_tensor makes a tensor of an array"
+    with pytest.raises(TypeError, match=words):
+        fit(net(), ((X, Y), (X.numpy(), Y)), RECIPE, progress=False)
 
 
 @pytest.mark.parametrize("name", ["trace_every", "evaluate_every"])

@@ -84,10 +84,21 @@ def test_a_run_that_diverges_leaves_its_history() -> None:
     assert left.epochs == len(losses) == len(left.epoch) - 1
 
 
-def test_a_run_whose_first_loss_is_not_finite_leaves_none() -> None:
+@pytest.mark.parametrize("evaluate_train", [True, False])
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (float("nan"), ": the weights of layer units.0.branch.fc2 are not finite; draw or load others$"),
+        (3e38, ": the output of layer units.0.branch.fc2 went first; make the initial weights, .* no learning rate"),
+    ],
+)
+def test_a_run_whose_first_loss_is_not_finite_says_so_and_leaves_none(
+    weight: float, words: str, evaluate_train: bool
+) -> None:
     net = fc_stack(4, 8, in_features=6, out_features=3)
     with torch.no_grad():
-        next(iter(net.parameters())).fill_(float("nan"))
-    with pytest.raises(FloatingPointError) as raised:
-        gradflow.fit(net, tiny(), RECIPE, progress=False, trace_every=1)
-    assert not hasattr(raised.value, "history")
+        net.get_parameter("units.0.branch.fc2.weight").fill_(weight)
+    with pytest.raises(FloatingPointError, match=f"before the first step{words}") as raised:
+        gradflow.fit(net, tiny(), RECIPE, progress=False, trace_every=1, evaluate_train=evaluate_train)
+    assert "smaller lr" not in str(raised.value)
+    assert evaluate_train is False or not hasattr(raised.value, "history")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zipfile import BadZipFile, ZipFile
 from zlib import crc32
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from gradflow.files import whole_file
 from gradflow.measure.provenance import describe
 
-FORMAT = "gradflow-checkpoint-1"
+_OURS = "gradflow-checkpoint-"
+FORMAT = f"{_OURS}1"
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +82,9 @@ class Checkpoint:
         except OSError:
             raise
         except Exception as error:
-            raise ValueError(f"{self.path} is no checkpoint, or damaged ({_first_line(error)}); delete it") from error
+            raise ValueError(_foreign(self.path)) from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ValueError(f"{self.path} is a torch file, but no checkpoint of this version of gradflow")
+            raise ValueError(f"{self.path} is no checkpoint of this version of gradflow: choose another file")
         differences = list(_differences(content["identity"], self.identity))
         if differences:
             raise ValueError(
@@ -96,6 +98,35 @@ class Checkpoint:
                     *(self.path, name, content["setting"][name], value),
                 )
         return content["state"]
+
+
+def check_file(path: Path, *, resume: bool) -> None:
+    """Raise ValueError for a folder and for what there is to resume from but no checkpoint; else FileExistsError."""
+    if path.is_dir():
+        raise ValueError(f"checkpoint must be a file, e.g. {path / 'checkpoint.pt'}; {path} is a folder")
+    if not path.exists():
+        return
+    ours = _is_ours(path)
+    if resume and not ours:
+        raise ValueError(_foreign(path))
+    if not resume:
+        holds = (
+            f"{path} holds a run already: resume=True goes on with it; to begin anew delete it or choose another file"
+        )
+        raise FileExistsError(holds if ours else _foreign(path))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a whole checkpoint of some version of gradflow, as far as one can tell without loading it."""
+    try:
+        with ZipFile(path) as file:
+            return any(_OURS.encode() in file.read(name) for name in file.namelist() if name.endswith("data.pkl"))
+    except BadZipFile:
+        return False
+
+
+def _foreign(path: Path) -> str:
+    return f"{path} is no checkpoint of gradflow, or a damaged one: choose another file, or move this one away"
 
 
 def identity_of(

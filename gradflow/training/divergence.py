@@ -13,8 +13,11 @@ def explain(model: nn.Module, step: int, loss: float, inputs: Tensor, lr: float)
 
     The gradients of the step before, still in the model, tell whether one of them broke the weights: of those that are
     not finite the one nearest to the output, for a gradient travels backwards. If all were finite the step was too
-    large, and the batch is sent through the model once more to see whose output overflows first.
+    large, and the batch is sent through the model once more to see whose output overflows first. Before the first step
+    there is none to blame.
     """
+    if step == 0:
+        return f"the training loss is {loss} before the first step: {_broken_start(model, inputs)}"
     broken = [name for name, weight in model.named_parameters() if _is_broken(weight.grad)]
     if broken:
         where = f"at step {step - 1} the gradient of layer {_layer(broken[-1])} went first"
@@ -29,6 +32,16 @@ def explain(model: nn.Module, step: int, loss: float, inputs: Tensor, lr: float)
                 f"{_layer(largest)} with RMS {sizes[largest]:.1e}"
             )
     return f"the training loss is {loss} at step {step}: {where}; try a smaller lr than {lr:g}, or a warm-up"
+
+
+def _broken_start(model: nn.Module, inputs: Tensor) -> str:
+    """What of a new model, or of one that was loaded, is not finite."""
+    broken = next((name for name, weight in model.named_parameters() if _is_broken(weight)), None)
+    if broken is not None:
+        return f"the weights of layer {_layer(broken)} are not finite; draw or load others"
+    first = _first_broken_output(model, inputs)
+    where = f"the output of layer {first} went first" if first else "every layer's output is finite in the first batch"
+    return f"{where}; make the initial weights, the shortcuts or the inputs smaller: no learning rate mends this"
 
 
 def _is_broken(tensor: Tensor | None) -> bool:

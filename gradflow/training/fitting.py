@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,14 @@ from gradflow.measure.selection import Layers
 from gradflow.measure.tracing import trace
 from gradflow.results import History
 from gradflow.seeding import seeded
+from gradflow.training.checking import (
+    check_batches,
+    check_checkpoint,
+    check_intervals,
+    check_model,
+    check_recipe,
+    checked_data,
+)
 from gradflow.training.checkpoints import Checkpoint, identity_of
 from gradflow.training.engine import Engine
 from gradflow.training.interruption import waiting_interruption
@@ -69,20 +76,23 @@ def fit(
     Inside a process group (torchrun) each process trains on its share of every batch, with BatchNorm's statistics and
     the trace those of that share; the gradients are those of the whole batch.
 
-    Raises TypeError or ValueError for what does not fit (sizes, classes, options, the checkpoint of another run);
-    FileExistsError for a checkpoint that would be overwritten; OSError where it cannot be written or another process
-    writes it, before training starts; FloatingPointError when the loss is no longer finite: with the step and the layer
-    where it began, the checkpoint before it left as it was, and the History up to there, if there is one, as the
-    error's ``history``.
+    Raises TypeError or ValueError for what does not fit (a model without weights to train, sizes, classes, inputs that
+    are not finite, options, a file that is no checkpoint or one of another run); FileExistsError for a file that would
+    be overwritten; OSError where it cannot be written or another process writes it, before training starts;
+    FloatingPointError when the loss is not, or no longer, finite: with the step and the layer where it began, the
+    checkpoint before it left as it was, and the History up to there, if there is one, as the error's ``history``.
     """
-    sets = _checked(data)
-    _check_intervals(trace_every=trace_every, evaluate_every=evaluate_every)
+    check_model(model)
+    check_recipe(recipe)
+    check_intervals(trace_every=trace_every, evaluate_every=evaluate_every)
+    check_checkpoint(checkpoint, resume)
+    sets = checked_data(data)
     if compile and trace_every is not None:
         raise ValueError("a compiled model runs without hooks: leave out trace_every, or compile")
     place = _device_of(model) if device is None else chosen_device(device)
     engine = Engine(device=place, precision=precision, fused=fused, compile=compile)
     samples = len(sets[0][0])
-    _check_batches(samples, recipe.batch, engine.processes.count)
+    check_batches(samples, recipe.batch, engine.processes.count)
     if evaluate_train is None:
         evaluate_train = samples <= _SMALL
     watched = None
@@ -93,8 +103,6 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(seeded(seed))
         stack.callback(model.train, model.training)
-        if checkpoint is not None:
-            _check_checkpoint(Path(checkpoint), resume)
         run = Run(model, sets, recipe, engine=engine, seed=seed, watched=watched, evaluate_train=evaluate_train)
         run.check()
         kept = None
@@ -211,51 +219,3 @@ def _history(run: Run, trace_every: int | None, seed: int) -> History:
 
 def _device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-
-
-# ── what is checked before any work ──
-
-
-def _check_intervals(**intervals: int | None) -> None:
-    for name, every in intervals.items():
-        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1; got {name}={every!r}")
-
-
-def _check_batches(samples: int, batch: int, processes: int) -> None:
-    smallest = min(batch, samples % batch or batch)
-    if smallest < processes:
-        raise ValueError(
-            f"{samples} samples in batches of {batch} leave a batch of {smallest} for {processes} processes; "
-            "choose another batch size"
-        )
-
-
-def _check_checkpoint(path: Path, resume: bool) -> None:
-    if path.is_dir():
-        raise ValueError(f"checkpoint must be a file, e.g. {path / 'checkpoint.pt'}; {path} is a folder")
-    if path.exists() and not resume:
-        raise FileExistsError(
-            f"{path} holds a run already: resume=True goes on with it; to begin anew delete it or choose another file"
-        )
-
-
-def _checked(data: Any) -> tuple[Samples, Samples]:
-    """The (train, test) pairs, or an error that shows the shapes."""
-    try:
-        (x, y), (x_test, y_test) = data
-        shapes = [tuple(part.shape) for part in (x, y, x_test, y_test)]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise TypeError(
-            "data must be ((x, y), (x, y)) of tensors for train and test, e.g. gradflow.data.digits()"
-        ) from error
-    if (
-        len(x) != len(y)
-        or len(x_test) != len(y_test)
-        or not len(x)
-        or not len(x_test)
-        or y.is_floating_point()
-        or y_test.is_floating_point()
-    ):
-        raise ValueError(f"each set needs inputs and as many integer labels; got shapes {shapes} and labels {y.dtype}")
-    return (x, y), (x_test, y_test)

@@ -85,7 +85,7 @@ class Run:
         if low < 0 or high >= output.shape[1]:
             raise ValueError(
                 f"labels run from {low} to {high}, but {type(self.model).__name__} has {output.shape[1]} classes; "
-                f"build it with num_classes={high + 1}"
+                f"build it with {high + 1} outputs"
             )
 
     # ── a step ──
@@ -183,6 +183,8 @@ class Run:
                 raise FloatingPointError(
                     f"the training loss is {loss} after epoch {self.epoch}, in eval mode; "
                     f"try a smaller lr than {self.recipe.lr:g}"
+                    if self.step
+                    else explain(self.model, 0, loss, self._plain(self.x[:_EVALUATION_BATCH]), self.recipe.lr)
                 )
         else:
             loss, error = (self.loss_sum / self.seen, self.wrong / self.seen) if self.seen else (math.nan, math.nan)

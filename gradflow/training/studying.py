@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from gradflow.measure.provenance import describe
 from gradflow.results import History, Study
 from gradflow.seeding import seeded
 from gradflow.seeding import threads as use_threads
+from gradflow.training.checking import check_recipe
 from gradflow.training.fitting import fit
 from gradflow.training.folders import Failure, RunFolder, check_plain, checksums, folder_name, name_of
 from gradflow.training.processes import chosen_device
@@ -69,11 +70,12 @@ def study(
     fills the cores this process may use, with runs first. cluster: the address of a Dask scheduler, whose workers (one
     thread each) take the runs instead; with a ``folder`` that all can reach, a run whose worker dies goes on elsewhere.
 
-    Raises ValueError for an empty grid, a folder that holds other runs, and other bad choices; TypeError for unknown
-    options; ImportError for a cluster without Dask; RuntimeError if every run failed; without a folder whatever
-    ``build`` and ``fit`` raise.
+    Raises ValueError for an empty grid, a folder that holds other runs, and other bad choices; TypeError for a setting
+    without a sequence of values and for unknown options; ImportError for a cluster without Dask; RuntimeError if every
+    run failed; without a folder whatever ``build`` and ``fit`` raise.
     """
     settings, started = _settings(grid), time.perf_counter()
+    check_recipe(recipe)
     _check_options(options, settings)
     if cluster is None and options.get("device") is not None:
         chosen_device(options["device"])
@@ -308,10 +310,24 @@ def _cores() -> int:
 
 def _settings(grid: Grid | Sequence[Grid]) -> list[dict[str, Any]]:
     """Every setting of one grid, or of several one after the other."""
-    grids = [grid] if isinstance(grid, Mapping) else list(grid)
-    if not grids or not all(one and all(len(values) for values in one.values()) for one in grids):
+    grids = list(grid) if isinstance(grid, Iterable) and not isinstance(grid, Mapping) else [grid]
+    if not all(isinstance(one, Mapping) for one in grids):
+        raise TypeError(f'grid must be a dict, e.g. {{"depth": (8, 20)}}, or a list of dicts; got {grid!r}')
+    plain = [{name: _values(name, values) for name, values in one.items()} for one in grids]
+    if not plain or not all(one and all(one.values()) for one in plain):
         raise ValueError(f"grid needs at least one value for each name; got {grid!r}")
-    return [dict(zip(one, values, strict=True)) for one in grids for values in itertools.product(*one.values())]
+    return [dict(zip(one, values, strict=True)) for one in plain for values in itertools.product(*one.values())]
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    """The values of a setting, those of an array as plain numbers. Raises TypeError for one value, a string, a set."""
+    if getattr(values, "ndim", 0) > 0:
+        return list(values.tolist())
+    is_text = isinstance(values, (str, bytes))
+    if isinstance(values, Sequence) and not is_text:
+        return list(values)
+    instead = "make it a list" if isinstance(values, Iterable) and not is_text else f"write {name}=[{values!r}]"
+    raise TypeError(f"grid must map each setting to a sequence of values; got {name}={values!r}: {instead}")
 
 
 def _check_options(options: Mapping[str, Any], settings: list[dict[str, Any]]) -> None:

@@ -162,9 +162,12 @@ def _run(task: Task, name: str, network: nn.Module, watched: trace, *, backward:
             if backward:
                 task.loss(output).backward()
         except Exception as error:
+            where = f"after layer {watched.reached}" if watched.reached else "before its first layer"
+            wants_more = isinstance(error, TypeError) and "required positional argument" in str(error)
+            hint = " (a model gets one tensor: wrap one that takes more in a module that splits it)" * wants_more
             raise RuntimeError(
-                f"{name} ({type(network).__name__}) failed after layer {watched.reached or 'none'} "
-                f"on a batch of shape {tuple(task.x.shape)}: {error}"
+                f"{name} ({type(network).__name__}) failed {where} on a batch of shape {tuple(task.x.shape)}: "
+                f"{error}{hint}"
             ) from error
 
 

@@ -583,8 +583,20 @@ def test_an_error_inside_a_model_names_the_model_and_the_layer_reached() -> None
     with pytest.raises(RuntimeError, match=r"residual .*units\.0\.branch\.fc2.*\(32, 8\)") as caught:
         compare(good, bad)
     assert isinstance(caught.value.__cause__, RuntimeError)
-    with pytest.raises(RuntimeError, match=r"plain .*after layer none"):
+    with pytest.raises(RuntimeError, match=r"plain .*before its first layer"):
         compare(good, bad, draw(4, 5))
+
+
+def test_a_model_that_takes_two_inputs_is_told_what_to_do() -> None:
+    class Two(nn.Linear):
+        def forward(self, x: Tensor, z: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(x + z)
+
+    x = torch.ones(3, 2)
+    with pytest.raises(RuntimeError, match=r"argument: 'z' \(a model gets one tensor: wrap"):
+        compare(Two(2, 2), Two(2, 2), (x, x))
+    with pytest.raises(TypeError, match=r"a pair \(x, y\) of tensors, or None; got a pair of tuple and Tensor"):
+        compare(Two(2, 2), Two(2, 2), ((x, x), x))  # type: ignore[arg-type]
 
 
 def test_a_quantity_of_the_forward_pass_needs_no_loss_and_claims_none() -> None:

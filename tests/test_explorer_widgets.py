@@ -187,6 +187,8 @@ def test_the_save_button_says_where(explorer: panel.Explorer, tmp_path: Path) ->
     explorer.save_button.click()
     assert f">saved mine.pdf, mine.svg, mine.png, mine.json in {tmp_path}<" in explorer.saved.value
     assert gradflow.load(tmp_path / "mine.json") == explorer.result
+    explorer.save_button.click()
+    assert "in place of the earlier ones" in explorer.saved.value
     for name, sentence in (("", "type a file name first"), (str(tmp_path / "mine.json" / "x"), "could not save")):
         explorer.name.value = name
         explorer.save_button.click()

@@ -209,6 +209,12 @@ def test_figures_for_another_page_get_their_own_folder_and_never_replace_the_sta
     assert "width=100mm" in (elsewhere / "mine" / f"{NAME}.tex").read_text(), "one's own folder may change its mind"
 
 
+def test_a_figure_named_twice_is_drawn_once(monkeypatch, capsys, elsewhere):
+    status, out, _ = run(monkeypatch, capsys, "figures", NAME, NAME, "--from-data", "--format", "svg", "--out", "mine")
+    assert status == 0
+    assert out.split().count(f"mine/{NAME}.svg") == 1
+
+
 def test_the_named_folder_of_numbers_is_taken(monkeypatch, capsys, elsewhere):
     numbers = stored()
     type(numbers)(parts=numbers.parts, provenance={"mine": 1}).save(elsewhere / "other" / f"{NAME}.json")

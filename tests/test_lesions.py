@@ -584,6 +584,18 @@ def test_a_plain_net_alone_looks_plain_and_a_row_of_one_unit_can_be_drawn() -> N
     assert "after" not in repr(found)
 
 
+@pytest.mark.parametrize("units", [1, 2, 3, 8])
+def test_units_are_counted_in_whole_numbers(units: int) -> None:
+    net = fc_stack(units + 2, 5, shortcut=None, span=1, in_features=4, out_features=3)
+    found = lesion(net, (draw(9, 4), labels(9, 3)), draws=1)
+    for picture, last in ((plots.lesion_by_unit, units - 1), (plots.lesion_by_count, units)):
+        ax = picture(found, ax=Figure().subplots())
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+        assert set(ticks) <= set(range(last + 1))
+        assert len(ticks) >= min(last + 1, 4), ticks
+
+
 def test_progress_is_silent_unless_asked(stack: Network, capfd: pytest.CaptureFixture[str]) -> None:
     lesion(stack, (draw(5, 6), labels(5, 4)), draws=1)
     assert capfd.readouterr() == ("", "")

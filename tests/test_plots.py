@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import matplotlib as mpl
@@ -11,12 +13,14 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradflow import plots
+from gradflow.plots.flow import clear_legend
 from gradflow.plots.labels import ENGLISH
 from gradflow.results import Table
 from gradflow.verdicts import smallest_subnormal
@@ -305,6 +309,28 @@ def test_error_by_depth(make_study: Callable[[], Any], ax: Axes) -> None:
     assert ax.get_ylabel() == ENGLISH["test_error"]
 
 
+def test_kinds_of_other_depths_stand_at_their_own_places(make_study: Callable[[], Any], ax: Axes) -> None:
+    whole = make_study()
+    kept = [run for run, setting in enumerate(whole.settings) if (setting["kind"], setting["depth"]) != ("plain", 8)]
+    study = replace(
+        whole,
+        settings=tuple(whole.settings[run] for run in kept),
+        histories=tuple(whole.histories[run] for run in kept),
+    )
+    plots.error_by_depth(study, ax=ax)
+    plain, residual = (container.lines[0].get_xdata() for container in ax.containers)
+    assert plain == pytest.approx([1], abs=0.1), "20 is the second of two depths"
+    assert residual == pytest.approx([0, 1], abs=0.1)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "20"]
+
+
+def test_a_study_of_one_kind_has_its_depths_below(make_study: Callable[[], Any], ax: Axes) -> None:
+    study = make_study().subset(kind="plain")
+    assert [tick.get_text() for tick in plots.error_by_depth(study, ax=ax).get_xticklabels()] == ["8", "20"]
+    ax.clear()
+    assert [tick.get_text() for tick in plots.steps_by_depth(study, 0.5, ax=ax).get_xticklabels()] == ["8", "20"]
+
+
 def test_steps_by_depth_marks_what_never_gets_there(make_study: Callable[[], Any], ax: Axes) -> None:
     plots.steps_by_depth(make_study(), 0.5, ax=ax)
     middles = {c.get_label(): c.lines[0].get_ydata() for c in ax.containers}
@@ -428,3 +454,124 @@ def test_each_mark_is_named_once(make_comparison: Callable[..., Any], ax: Axes) 
     plots.gradient_flow(make_comparison(plain=lost, residual=lost), ax=ax)
     shown = [words.get_text() for words in ax.get_legend().get_texts()]
     assert sorted(shown) == sorted([ENGLISH[key] for key in ("plain", "residual", "underflow", "nonfinite")])
+
+
+# ── legends of figures that stand alone ──
+
+
+def apart(*levels: float) -> dict[str, np.ndarray]:
+    """Models whose gradients are level lines at these decades."""
+    return {f"net{place}": np.full((1, 20), 10.0**level) for place, level in enumerate(levels)}
+
+
+def legend_is_free(ax: Axes) -> bool:
+    """Whether no line of the axes has a pixel under the legend inside them, from the picture itself."""
+    figure = ax.figure
+    canvas, legend = FigureCanvasAgg(figure), ax.get_legend()
+    canvas.draw()
+    box = legend.get_window_extent()
+    legend.set_visible(False)
+    ax.grid(False)
+    canvas.draw()
+    rows = slice(math.ceil(figure.bbox.height - box.y1), math.floor(figure.bbox.height - box.y0))
+    pixels = np.asarray(canvas.buffer_rgba())[rows, math.ceil(box.x0) : math.floor(box.x1), :3]
+    legend.set_visible(True)
+    return bool((pixels == 255).all())
+
+
+@pytest.mark.parametrize("context", ["book", "notebook", "lecture"])
+def test_a_comparison_alone_has_its_legend_where_no_line_is(make_comparison: Callable[..., Any], context: str) -> None:
+    crowded, roomy = make_comparison(**apart(0, 1, 2, 3, 4, 5)), make_comparison(**apart(0, 9))
+    with plots.style(context):
+        inside, above = roomy.plot(), crowded.plot()
+    try:
+        assert not inside.figure.legends
+        assert legend_is_free(inside)
+        height = inside.figure.get_figheight()
+        assert above.get_legend() is None
+        (legend,) = above.figure.legends
+        assert [words.get_text() for words in legend.get_texts()] == [f"net{place}" for place in range(6)]
+        assert above.figure.get_figheight() > height, "the figure grows, and the curves keep their room"
+        above.figure.draw_without_rendering()
+        assert legend.get_window_extent().y0 >= above.bbox.y1
+    finally:
+        pyplot.close("all")
+
+
+def test_lines_without_strokes_and_bars_are_kept_free_too() -> None:
+    for draw in (
+        lambda ax, x, y: ax.plot(x, y, "o"),
+        lambda ax, x, y: ax.vlines(x, y - 0.01, y + 0.01),
+        lambda ax, x, y: ax.plot(x, y, "-", marker=""),
+    ):
+        for there in (False, True):
+            ax = plots.new_figure().subplots()
+            ax.plot([0, 1], [0, 0], label="line")
+            ax.set(xlim=(0, 1), ylim=(0, 1))
+            ax.legend(loc="upper right")
+            ax.figure.draw_without_rendering()
+            box = ax.get_legend().get_window_extent()
+            (x0, y0), (x1, y1) = ax.transData.inverted().transform(box.get_points())
+            middle = (np.array([x0 + x1, x0 + x1]) / 2, np.array([y0 + y1, y0 + y1]) / 2)
+            draw(ax, *(middle if there else (middle[0] / 4, middle[1] / 4)))
+            assert clear_legend(ax) is ax
+            assert bool(ax.figure.legends) == there
+
+
+def test_a_long_name_moves_the_legend_and_a_picture_grows(make_comparison: Callable[..., Any]) -> None:
+    long = {"a residual network with a scaled shortcut and a name that is longer than the axes are wide" * 2: VALUES}
+    ax = plots.new_figure().subplots()
+    make_comparison(**long).plot(ax)
+    before = ax.figure.get_figheight()
+    clear_legend(ax)
+    assert ax.figure.get_figheight() > before
+    assert len(ax.figure.legends) == 1
+
+    def height(comparison: Any) -> float:
+        return float(re.search(rb'height="([0-9.]+)pt"', comparison._picture("svg"))[1])
+
+    assert height(make_comparison(**apart(0, 1, 2, 3, 4, 5))) > height(make_comparison(**apart(0, 9)))
+
+
+def test_legends_of_other_figures_stay_in_their_axes(make_comparison: Callable[..., Any]) -> None:
+    crowded = make_comparison(**apart(0, 1, 2, 3, 4, 5))
+    figure = plots.new_figure()
+    panel, _ = figure.subplots(1, 2)
+    for ax in (Figure().subplots(), panel, plots.new_figure().subplots()):
+        assert crowded.plot(ax).get_legend() is not None, "axes of others, who may draw a legend for all"
+    for ax in (Figure().subplots(), panel):
+        assert clear_legend(crowded.plot(ax)).get_legend() is not None
+    assert clear_legend(plots.new_figure().subplots()).get_legend() is None
+
+
+def test_a_study_by_itself_says_which_line_is_which(each_kind: dict[str, Any], ax: Axes) -> None:
+    study = each_kind["Study"]
+    legend = study.plot(ax).get_legend()
+    assert [words.get_text() for words in legend.get_texts()] == [ENGLISH["plain"], ENGLISH["residual"]]
+    colours = dict.fromkeys(key.get_color() for key in legend.findobj(Line2D))
+    assert list(colours) == [plots.model_color(kind) for kind in ("plain", "residual")]
+    assert plots.error_by_depth(study, ax=Figure().subplots()).get_legend() is None, "panels have one for all"
+    alone = study.subset(kind="plain").plot(Figure().subplots())
+    assert [words.get_text() for words in alone.get_legend().get_texts()] == [ENGLISH["plain"]], "what is not drawn"
+
+
+# ── training by step, in grey ──
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_depths_can_be_told_apart_in_grey(each_kind: dict[str, Any], kind: str) -> None:
+    few = each_kind["Study"]
+    deep = few.subset(depth=20)
+    more = tuple({**setting, "depth": 56} for setting in deep.settings)
+    study = replace(few, settings=(*few.settings, *more), histories=(*few.histories, *deep.histories))
+
+    def shades(grey: bool) -> list[tuple[float, ...]]:
+        with plots.style(grey=grey):
+            ax = plots.errors_by_step(study, kind, published={kind: {}}, above={kind: {}}, ax=Figure().subplots())
+        return [to_rgb(line(ax, f"{ENGLISH[kind]}-{depth}").get_color()) for depth in (8, 20, 56)]
+
+    greys = [shade[0] for shade in shades(grey=True)]
+    assert greys[0] > greys[1] + 0.15 > greys[2] + 0.3, "deeper nets are darker"
+    colours = shades(grey=False)
+    assert len(set(colours)) == 3
+    assert colours[2] == pytest.approx(to_rgb(plots.model_color(kind))), "in colour the deepest net has its kind's own"

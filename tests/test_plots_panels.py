@@ -229,6 +229,7 @@ def test_lines_end_at_brackets_and_commas_where_that_costs_no_line() -> None:
     assert best_cuts(["one ", "two ", "(three ", "four)"], [10, 10, 10, 10], 31) == (2,)
     assert best_cuts(["one, ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (1,)
     assert best_cuts(["one ", "two ", "three ", "four"], [10, 10, 10, 10], 31) == (2,)
+    assert best_cuts(["残", "差 ", "÷ 快", "捷", "连"], [10, 10, 20, 10, 10], 45) == (2,), "not inside a Chinese word"
 
 
 def test_where_a_line_may_end_in_english_and_in_chinese() -> None:

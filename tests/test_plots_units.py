@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 
 from gradflow import plots
 from gradflow.plots.labels import ENGLISH
+from gradflow.plots.look import THEORY
 from gradflow.plots.units import powers_of_ten
 from gradflow.results import RATIO_EDGES, GradientSplit, PathSpectrum, Study, Table
 
@@ -52,6 +53,10 @@ def line(ax: Axes, label: str) -> Line2D:
 
 def labels(ax: Axes) -> list[str]:
     return [str(one.get_label()) for one in ax.get_lines()]
+
+
+def legend_of(ax: Axes) -> list[str]:
+    return [words.get_text() for words in ax.get_legend().get_texts()]
 
 
 def bands(ax: Axes) -> list[PolyCollection]:
@@ -138,9 +143,9 @@ def test_three_thousand_decades_stay_in_the_picture(ax: Axes, sign: int) -> None
     slope = sign * 60.0 * np.arange(50, -1, -1)
     given = {f"log10_{part}": np.array([slope, slope + 2]) for part in PARTS}
     plots.split_lines(split_of(50, 2, lam=lam, **given), ax=ax)
-    np.testing.assert_allclose(line(ax, ENGLISH["product"]).get_ydata(), slope)
+    np.testing.assert_allclose(line(ax, ENGLISH["theory"]).get_ydata(), slope)
     np.testing.assert_allclose(line(ax, ENGLISH["whole_part"]).get_ydata(), slope)
-    assert line(ax, ENGLISH["product"]).get_ydata()[0] == pytest.approx(sign * 3000)
+    assert line(ax, ENGLISH["theory"]).get_ydata()[0] == pytest.approx(sign * 3000)
     low, high = ax.get_ylim()
     assert low <= min(0, sign * 3000)
     assert high >= max(0, sign * 3000)
@@ -156,24 +161,38 @@ def test_a_part_that_is_zero_is_not_drawn_and_breaks_nothing(ax: Axes) -> None:
     zero = {"log10_shortcut": nothing, "log10_whole": np.zeros((5, 5)), "lam": np.zeros((5, 4))}
     plots.split_lines(split_of(**zero), ax=ax)
     FigureCanvasAgg(ax.figure).draw()
-    for label in (ENGLISH["shortcut_part"], ENGLISH["product"]):
-        assert line(ax, label).get_xdata().tolist() == [4]
-        assert line(ax, label).get_ydata().tolist() == [0]
+    assert line(ax, ENGLISH["shortcut_part"]).get_xydata().tolist() == [[4, 0]]
+    assert not {ENGLISH["product"], ENGLISH["theory"]} & set(labels(ax)), "dots at one place are not to be seen"
+    assert legend_of(ax) == [ENGLISH[f"{part}_part"] for part in PARTS]
     assert np.isfinite(ax.get_ylim()).all()
 
 
 def test_dots_end_where_there_is_no_product(ax: Axes) -> None:
     lam = np.array([[0.5, math.nan, 0.5, 0.5]] * 5)
     plots.split_lines(split_of(lam=lam), ax=ax)
-    assert line(ax, ENGLISH["product"]).get_xdata().tolist() == [2, 3, 4]
+    assert line(ax, ENGLISH["theory"]).get_xdata().tolist() == [2, 3, 4]
     behind_gap = plots.split_lines(split_of(gaps=(False, False, False, True)), ax=Figure().subplots())
-    assert line(behind_gap, ENGLISH["product"]).get_xdata().tolist() == [3, 4]
+    assert line(behind_gap, ENGLISH["theory"]).get_xdata().tolist() == [3, 4]
+
+
+def test_the_legend_names_the_theory_that_is_drawn_only() -> None:
+    whole, unknown = {"whole": np.arange(5.0)}, np.full((5, 4), math.nan)
+    for given, theory in (
+        ({"lam": unknown}, []),
+        ({"lam": unknown, "theory": whole}, ["theory"]),
+        ({}, ["theory"]),
+        ({"theory": whole}, ["product"]),
+    ):
+        drawn = plots.split_lines(split_of(**given), ax=Figure().subplots())
+        assert legend_of(drawn) == [ENGLISH[key] for key in (*(f"{part}_part" for part in PARTS), *theory)]
+        dotted = [one for one in drawn.get_lines() if same_color(one.get_color(), THEORY["color"])]
+        assert len(dotted) == ("lam" not in given) + ("theory" in given)
 
 
 def test_one_draw_has_no_band_and_parts_can_be_chosen(ax: Axes) -> None:
     plots.split_lines(split_of(draws=1), ax=ax, parts=("whole",), linewidth=4.5)
     assert not bands(ax)
-    assert labels(ax) == [ENGLISH["whole_part"], ENGLISH["product"]]
+    assert labels(ax) == [ENGLISH["whole_part"], ENGLISH["theory"]]
     assert line(ax, ENGLISH["whole_part"]).get_linewidth() == 4.5
     together = plots.split_lines(split_of(draws=1), ax=Figure().subplots())
     looks = [line(together, ENGLISH[f"{part}_part"]) for part in PARTS]
@@ -290,6 +309,26 @@ def test_shares_are_medians_with_quartiles(ax: Axes) -> None:
     assert ax.get_ylim()[0] == 0
     assert ax.get_yscale() == "linear"
     assert (ax.get_xlabel(), ax.get_ylabel()) == (ENGLISH["path_length"], ENGLISH["path_share"])
+
+
+def test_a_spectrum_by_itself_says_which_line_is_theory(ax: Axes) -> None:
+    predicted = spectrum_of(theory=np.arange(5.0))
+    assert legend_of(predicted.plot(ax)) == [ENGLISH["measured"], ENGLISH["theory"]]
+    assert legend_of(predicted.plot(ax, label="another")) == [ENGLISH["measured"], ENGLISH["theory"], "another"]
+    assert spectrum_of().plot(Figure().subplots()).get_legend() is None, "one line needs no name"
+    assert plots.path_lengths(predicted, ax=Figure().subplots()).get_legend() is None, "panels have one for all"
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 11, 54])
+@pytest.mark.parametrize("width", [1.5, 3.3, 6.0])
+def test_path_lengths_are_counted_in_whole_numbers(units: int, width: float) -> None:
+    fields = {"units": tuple(map(str, range(units))), "values": RNG.lognormal(size=(2, units + 1)), "whole": np.ones(2)}
+    for draw in (plots.path_lengths, plots.path_counts, plots.gradient_per_path):
+        ax = draw(spectrum_of(**fields), ax=Figure((width, 2)).subplots())
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+        assert len(ticks) >= 2
+        assert all(tick == round(tick) for tick in ticks), ticks
 
 
 @pytest.mark.parametrize("plain", [0, 1, 3])

@@ -55,7 +55,10 @@ def figures(
 
     page = page_of(width, context, grey, lang)
     kinds = tuple(dict.fromkeys(kind.strip() for kind in formats.split(",")))
-    check_known("figure", names or [], book.CATALOGUE)
+    names = list(dict.fromkeys(names or []))
+    check_known("figure", names, book.CATALOGUE)
+    if full and from_data:
+        raise ValueError("--full computes and --from-data does not; give one of them")
     check_known("format", kinds, KINDS_OF_FILE)
     folder = out or folder_for(page)
     _check_folder(folder, written=not check)

@@ -15,7 +15,7 @@ from typing import Any
 from gradflow.explorer.controls import Controls, load_widgets
 from gradflow.explorer.keyboard import TOLD, completed
 from gradflow.explorer.numbers import code, compute
-from gradflow.explorer.pictures import SCREEN_PX, Screen, save, summary
+from gradflow.explorer.pictures import SCREEN_PX, Screen, paths_of, save, summary
 from gradflow.explorer.redrawing import TURNS, Latest
 from gradflow.explorer.states import State, problems, unused
 from gradflow.explorer.words import choice_word, word
@@ -199,13 +199,14 @@ class Explorer:
         try:
             if self.result is None:
                 raise ValueError(word("no_picture"))
+            replaced = any(path.exists() for path in paths_of(self.name.value))
             with TURNS.cell():
                 paths = save(self.state, self.result, self.name.value)
         except Exception as error:  # ipywidgets would swallow it
             sentence, role = word("not_saved", error=_reason(error)), ' role="alert"'
         else:
             names = ", ".join(path.name for path in paths)
-            sentence, role = word("saved", names=names, folder=paths[0].parent), ""
+            sentence, role = word("replaced" if replaced else "saved", names=names, folder=paths[0].parent), ""
         self.saved.value = f'<div{role} style="{_LINES}">{escape(sentence)}</div>'
 
     # ── how it is arranged ──

@@ -70,22 +70,27 @@ def summary(state: State, result: Any) -> list[str]:
 def save(state: State, result: Result, name: str | Path) -> list[Path]:
     """Write the figure in book quality (``name``.pdf, .svg, .png) and its numbers (.json), and return the paths.
 
-    Folders are made; an ending of one of these kinds is not part of the name. Raises ValueError for an empty name,
-    OSError as the disk does.
+    Folders are made; an ending of one of these kinds is not part of the name; files of that name are replaced. Raises
+    ValueError for an empty name, OSError as the disk does.
     """
+    *pictures, numbers = paths = paths_of(name)
+    with plots.style("book"):
+        figure = draw(state, result)
+    for path in pictures:
+        write_whole(path, plots.render(figure, path.suffix[1:]))
+    result.save(numbers)
+    return paths
+
+
+def paths_of(name: str | Path) -> list[Path]:
+    """The files of a saved figure. Raises ValueError for an empty name."""
     text = str(name).strip()
     if Path(text).name in ("", "..") or text.endswith(("/", "\\")):
         raise ValueError(word("no_name"))
     path = Path(text).expanduser().absolute()
     if path.suffix[1:] in (*FORMATS, "json"):
         path = path.with_suffix("")
-    with plots.style("book"):
-        figure = draw(state, result)
-    paths = [path.with_name(f"{path.name}.{kind}") for kind in (*FORMATS, "json")]
-    for target in paths[:-1]:
-        write_whole(target, plots.render(figure, target.suffix[1:]))
-    result.save(paths[-1])
-    return paths
+    return [path.with_name(f"{path.name}.{kind}") for kind in (*FORMATS, "json")]
 
 
 class Screen:

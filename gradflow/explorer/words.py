@@ -68,6 +68,7 @@ ENGLISH: dict[str, str] = {
     "done": "done in {seconds:.2f} s",
     "failed": "{error}; the picture is the last one that worked",
     "saved": "saved {names} in {folder}",
+    "replaced": "saved {names} in {folder}, in place of the earlier ones of that name",
     "not_saved": "could not save: {error}",
     "copied": "the code is below, and on the clipboard if the browser allows it",
     # pictures

@@ -107,7 +107,8 @@ def _draw_anatomy(numbers: Panels) -> Figure:
     for ax in axes[1:3]:
         ax.set_xlabel(text("relative_depth_short"))
     for ax in axes[4:]:
-        ax.legend(loc="upper right" if ax is axes[5] else "lower right", handlelength=2, handletextpad=0.5)
+        ax.set(ylim=(0, 150), yticks=range(0, 101, 25))  # with room for the legend above the curves
+        ax.legend(loc="upper right", handlelength=2, handletextpad=0.5)
     plots.shared_legend(figure, [axes[0]])
     return plots.fitted(figure)
 

@@ -54,6 +54,8 @@ def _draw_lambda_product(numbers: Panels) -> Figure:
     plots.signal_lines(numbers["plain linear"], ax=forward, parts=("signal",), place=3, label=text("plain_linear"))
     plots.part_ratio(numbers["1"], ax=ratio, label=text("branch", scale=1))
     plots.part_ratio(numbers["small branch"], ax=ratio, place=4, label=text("branch", scale=_SMALL))
+    for line in forward.get_legend_handles_labels()[0]:
+        line.set_label(text("lambda-product:of_forward", name=line.get_label()))
     for ax, title in ((forward, "forward"), (ratio, "ratio")):
         ax.set_title(text(f"lambda-product:{title}"))
     plots.shared_legend(figure, axes)

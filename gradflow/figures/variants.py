@@ -78,7 +78,8 @@ def _draw_lambda_training(numbers: Study) -> Figure:
                 plots.median_and_range(axes[2], x, final, plots.look_of(place), filled=curve == "test_error")
     axes[2].axhline(100 * plots.FAILURE, color="#777777", linestyle=":", linewidth=plots.points(0.8))
     axes[2].set_xticks(range(len(LAMBDAS)), [f"{lam:g}" for lam in LAMBDAS])
-    axes[2].set(xlabel=text("lam_pairs"), ylabel=text("error"), ylim=(0, 100), title=text("lambda-training:final"))
+    # From below zero, where errors of 0 % are seen whole.
+    axes[2].set(xlabel=text("lam_pairs"), ylabel=text("error"), ylim=(-4, 100), title=text("lambda-training:final"))
     plots.shared_legend(figure, [axes[0]])
     return plots.fitted(figure)
 
@@ -203,8 +204,7 @@ def _draw_placements(numbers: Study) -> Figure:
     plots.error_rows(numbers, "placement", names, ax=errors, published=TABLE_2)
     curves.set_title(text("placements:training"))
     errors.set_title(text("placements:errors"))
-    plots.shared_legend(figure, [curves])
-    errors.legend(loc="lower right")
+    plots.shared_legend(figure, [curves, errors])
     return plots.fitted(figure)
 
 

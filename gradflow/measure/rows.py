@@ -99,8 +99,8 @@ class Row:
         units = _units_of(model)
         if not units:
             raise TypeError(
-                f"this needs a model with units (gradflow.models.Unit), e.g. fc_stack(…) or resnet(…); "
-                f"{type(model).__name__} has none"
+                "this needs a model with units (gradflow.models.Unit), e.g. resnet(…), or fc_stack(…) of depth 3 or "
+                f"more; {type(model).__name__} has none"
             )
         self.links: list[Link] = []
         self.exponent = 0

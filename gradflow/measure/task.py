@@ -102,7 +102,8 @@ def given(data: Any) -> tuple[Tensor, Tensor | None] | None:
     x, y = (data, None) if isinstance(data, Tensor) else data if is_pair else (None, None)
     if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
         hint = "; take its .train or .test" if hasattr(data, "train") else ""
-        raise TypeError(f"data must be a tensor x, a pair (x, y) of tensors, or None; got {type(data).__name__}{hint}")
+        got = f"a pair of {' and '.join(type(part).__name__ for part in data)}" if is_pair else type(data).__name__
+        raise TypeError(f"data must be a tensor x, a pair (x, y) of tensors, or None; got {got}{hint}")
     if x.dim() and not len(x):
         raise ValueError(f"data must hold at least one sample; got x of shape {tuple(x.shape)}")
     if y is not None and (not x.dim() or not y.dim() or len(x) != len(y)):

@@ -64,7 +64,8 @@ def error_by_depth(study: Study, *, ax: Axes | None = None, curve: str = "test_e
     for kind in KINDS:
         present = depths(study, kind=kind)
         values = [100 * study.final(curve, kind=kind, depth=depth) for depth in present]
-        _points_by_depth(ax, present, values, kind, keywords)
+        _points_by_depth(ax, _places(study, present), values, kind, keywords)
+    _number_depths(ax, study)
     ax.set(ylabel=text(curve), ylim=(0, None))
     return ax
 
@@ -78,8 +79,9 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
         present = depths(study, kind=kind)
         values = [np.array([run.steps_to(error) for run in study.select(kind=kind, depth=depth)]) for depth in present]
         reached = [np.minimum(value, budget) if np.isfinite(np.median(value)) else None for value in values]
-        _points_by_depth(ax, present, reached, kind, keywords)
-        never, height = np.flatnonzero([value is None for value in reached]), budget * 1.06
+        places = _places(study, present)
+        _points_by_depth(ax, places, reached, kind, keywords)
+        never, height = places[[value is None for value in reached]], budget * 1.06
         if len(never):
             ax.plot(never, np.full(len(never), height), "^", color=look_of(KINDS.index(kind)).color, clip_on=False)
         for place in never:
@@ -87,6 +89,7 @@ def steps_by_depth(study: Study, error: float, *, ax: Axes | None = None, **keyw
             note = ax.annotate(text("never", budget=int(budget)), (place, height), (points(-4), 0), **beside)
             note.set_fontsize(points(6))
             note.set_in_layout(False)
+    _number_depths(ax, study)
     ax.set(ylabel=text("steps_to", percent=100 * error), ylim=(0, budget * 1.15))
     return ax
 
@@ -125,16 +128,25 @@ def depths(study: Study, **wanted: Any) -> list[int]:
 
 
 def _points_by_depth(
-    ax: Axes, present: list[int], values: Sequence[np.ndarray | None], kind: str, keywords: dict[str, Any]
+    ax: Axes, places: np.ndarray, values: Sequence[np.ndarray | None], kind: str, keywords: dict[str, Any]
 ) -> None:
-    """Median and range of each depth, the depths at equal distances; None leaves a depth out."""
+    """Median and range at the place of each depth; None leaves a depth out."""
     shift = -0.06 if kind == "plain" else 0.06
-    places = np.array([place for place, value in enumerate(values) if value is not None])
+    places = places[[value is not None for value in values]]
     runs = [value for value in values if value is not None]
     middle, low, high = (np.array([measure(value) for value in runs]) for measure in (np.median, np.min, np.max))
     shown = {**look_of(KINDS.index(kind)).line(), "label": text(kind), **keywords}
     bar: dict[str, Any] = {"elinewidth": points(0.8), "capsize": points(2)}
     ax.errorbar(places + shift, middle, yerr=[middle - low, high - middle], **bar, **shown)
-    ax.set_xticks(range(len(present)), [str(depth) for depth in present])
-    ax.set_xlabel(text("depth"))
     ax.grid(axis="x", visible=False)
+
+
+def _places(study: Study, present: list[int]) -> np.ndarray:
+    """Where depths stand: all that the study has are at equal distances, whichever kinds of net have them."""
+    return np.searchsorted(depths(study), present)
+
+
+def _number_depths(ax: Axes, study: Study) -> None:
+    every = depths(study)
+    ax.set_xticks(range(len(every)), [str(depth) for depth in every])
+    ax.set_xlabel(text("depth"))

@@ -25,6 +25,8 @@ _ROUNDING = 0.03
 """Contour levels have two digits: 3.2 for the root of ten."""
 _NUMBER_ROOM = (0.45, 0.22)
 """Width and height that the number of a contour needs, as parts of the radius of the plane."""
+_CLEARANCE = 0.07
+"""How near another contour may come to a number, as a part of the radius."""
 _PALEST, _DARKEST, _DARKEST_GREY = 0.02, 0.62, 0.45
 """How much of the colour there is in the lowest and in the highest area, so dark that dark numbers stay legible."""
 
@@ -138,14 +140,17 @@ def _same_places(given: LossSlice | Sequence[LossSlice]) -> tuple[np.ndarray, np
 
 
 def _number_contours(ax: Axes, lines: ContourSet, named: Sequence[float], radius: float) -> None:
-    """Numbers above or below the middle, where most contours run across and can be read, none upon another."""
+    """Numbers above or below the middle, where most contours run across and can be read, none upon another, and none
+    where other contours are so near that they would strike it through."""
     room = radius * np.array(_NUMBER_ROOM)
     taken = [np.zeros(2)]  # the model itself
-    for path, level in zip(lines.get_paths(), lines.levels, strict=True):
-        corners = np.asarray(path.vertices) if level in named else np.empty((0, 2))
-        inside = corners[np.abs(corners).max(axis=1, initial=0) < radius - room[1]]
+    corners = {level: np.asarray(path.vertices) for level, path in zip(lines.levels, lines.get_paths(), strict=True)}
+    for level in named:
+        inside = corners[level][np.abs(corners[level]).max(axis=1, initial=0) < radius - room[1]]
+        others = np.concatenate([path for other, path in corners.items() if other != level] or [np.empty((0, 2))])
         for place in inside[np.argsort(np.abs(inside[:, 0]), kind="stable")]:
-            if all((np.abs(place - other) > room).any() for other in taken):
+            clear = np.hypot(*(others - place).T).min(initial=np.inf) > _CLEARANCE * radius
+            if clear and all((np.abs(place - other) > room).any() for other in taken):
                 taken.append(place)
                 break
     shown: dict[str, Any] = {"fontsize": points(6), "inline_spacing": points(1.5), "fmt": lambda level: f"{level:g}"}

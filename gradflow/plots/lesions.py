@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from gradflow.plots.labels import text
 from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, tint
@@ -68,7 +68,8 @@ def lesion_by_unit(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any)
             "markerfacecolor": "white",
         }
         ax.plot([], [], **mark, markeredgewidth=points(0.7), label=text("changes_size"))
-    _whole_numbers(ax, not relative)
+    if not relative:
+        _whole_numbers(ax, nets[0].units - 1)
     return _finished(ax, nets, text("removed_unit_relative" if relative else "removed_unit"))
 
 
@@ -86,7 +87,8 @@ def lesion_by_count(lesions: Lesions, *, ax: Axes | None = None, **keywords: Any
         draws = 100 * np.concatenate([_from_intact(lesion) for lesion in net.lesions], axis=1).T
         _band(ax, places, quantile(draws, 0.25), quantile(draws, 0.75), net.look)
         ax.plot(places, quantile(draws, 0.5), **{**net.look.line(), "label": net.label, "zorder": 4, **keywords})
-    _whole_numbers(ax, not relative)
+    if not relative:
+        _whole_numbers(ax, nets[0].units)
     return _finished(ax, nets, text("removed_part" if relative else "removed_count"))
 
 
@@ -148,9 +150,10 @@ def _whole(ax: Axes, net: _Net) -> None:
     ax.axhline(100 * _middle_error(net), **line, zorder=1.5)
 
 
-def _whole_numbers(ax: Axes, counted: bool) -> None:
-    if counted:
-        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+def _whole_numbers(ax: Axes, last: int) -> None:
+    """Ticks at whole numbers from 0 to ``last`` only."""
+    # A locator finds fractions around a single place.
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True) if last else FixedLocator([0]))
 
 
 def _finished(ax: Axes, nets: list[_Net], xlabel: str) -> Axes:

@@ -31,22 +31,27 @@ def break_up(words: Text, room: float) -> float:
 
 def best_cuts(pieces: Sequence[str], widths: Sequence[float], room: float) -> tuple[int, ...]:
     """Before which pieces a new line begins, where one line is too long: few lines, then at brackets and commas, then
-    lines of equal length. A piece that is wider than ``room`` has a line of its own.
+    at spaces rather than inside Chinese words, then lines of equal length. A piece that is wider than ``room`` has a
+    line of its own.
     """
-    natural = [
-        after.startswith(("(", "（")) or before.rstrip()[-1:] in _STOPS for before, after in pairwise(["", *pieces])
-    ]
-    # For the first pieces, one more each time: number of lines, of cuts that are not natural, longest line, cuts.
+    costs = [_cost(before, after) for before, after in pairwise(["", *pieces])]
+    # For the first pieces, one more each time: number of lines, cost of the cuts, longest line, cuts.
     best: list[tuple[int, int, float, tuple[int, ...]]] = [(0, 0, 0.0, ())]
     for end in range(1, len(pieces) + 1):
         found = []
-        for start, (lines, unnatural, longest, cuts) in enumerate(best):
+        for start, (lines, cost, longest, cuts) in enumerate(best):
             width = sum(widths[start:end])
             if end - start == 1 or (width <= room + 1e-6 and end - start < len(pieces)):
-                forced = not natural[start]
-                found.append((lines + 1, unnatural + forced, max(longest, width), (*cuts, start)))
+                found.append((lines + 1, cost + costs[start], max(longest, width), (*cuts, start)))
         best.append(min(found))
     return best[-1][-1][1:]
+
+
+def _cost(before: str, after: str) -> int:
+    """What a cut between two pieces costs the reader: nothing at a bracket or comma, most inside a Chinese word."""
+    if after.startswith(("(", "（")) or before.rstrip()[-1:] in _STOPS:
+        return 0
+    return 1 if before.endswith(" ") else 2
 
 
 def length_of(words: Text, line: str) -> float:

@@ -18,7 +18,7 @@ _F = TypeVar("_F", bound=Figure)
 
 _GAP, _OVERHANG, _ONE_LINE, _LOWEST = 4.0, 12.0, 14.0, 80.0
 """Points: between words of neighbours; by which a label may be longer than its axes; the height of a short legend; the
-least height of a panel, with its title and the numbers below, that is made lower to fit a slide."""
+least height of axes that are made lower to fit a slide."""
 
 
 def page_columns(most: int, *, panel_mm: float = 36.0) -> int:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from gradflow.plots.curves import KINDS, depths
 from gradflow.plots.labels import text
 from gradflow.plots.look import INK, Look, axes_or_new, in_look, look_of, paler, tint
-from gradflow.plots.page import points
+from gradflow.plots.page import current_page, points
 from gradflow.plots.panels import add_legend
 
 if TYPE_CHECKING:
@@ -47,16 +47,18 @@ def errors_by_step(
 ) -> Axes:
     """Training (thin, dashed) and test error (bold) of one kind of net by optimiser step, after He15 Fig. 6.
 
-    Deeper nets are darker and thicker; medians over the seeds and, for the test error, their whole range. Published
-    final test errors (%, by kind and depth) are open markers at the right edge, their depth beside them; ``above`` are
-    those of which only a lower bound is known. The axis is logarithmic and the same for both kinds. A training error
-    that is NaN (before training) is left out.
+    Deeper nets are darker and thicker, in grey up to black for both kinds; medians over the seeds and, for the test
+    error, their whole range. Published final test errors (%, by kind and depth) are open markers at the right edge,
+    their depth beside them; ``above`` are those of which only a lower bound is known. The axis is logarithmic and the
+    same for both kinds. A training error that is NaN (before training) is left out.
     """
     ax = axes_or_new(ax)
     _error_scale(ax, study, published)
     look, present = look_of(KINDS.index(kind)), depths(study, kind=kind)
+    # A kind's own grey leaves no room for paler ones that can be told apart, and here the panel says which kind it is.
+    shade = look_of(KINDS.index("residual")).color if current_page().grey else look.color
     for depth, strength in zip(present, np.linspace(1, 0, len(present))[::-1], strict=True):
-        color, runs = paler(look.color, 0.45 + 0.55 * strength), study.select(kind=kind, depth=depth)
+        color, runs = paler(shade, 0.45 + 0.55 * strength), study.select(kind=kind, depth=depth)
         steps, train = _percent(runs, "train_error")
         ax.plot(steps, np.median(train, axis=0), **{"color": color, **_train(), "zorder": 2, **keywords})
         steps, test = _percent(runs, "test_error")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, Locator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator
 
 from gradflow.plots.labels import text
 from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, tint
@@ -27,7 +27,8 @@ _MARKERS = 16
 def split_lines(split: GradientSplit, *, ax: Axes | None = None, parts: Sequence[str] = PARTS, **keywords: Any) -> Axes:
     """Shortcut part, residual part and whole of ∂E/∂x_l by unit, relative to ∂E/∂x_U; ∏λ and theory as dots.
 
-    Lines are medians over the draws, bands the quartiles. The axis counts powers of ten, so nothing leaves it.
+    Dots that would be a single point, such as a ∏λ that no unit has, are left out. Lines are medians over the draws,
+    bands the quartiles. The axis counts powers of ten, so nothing leaves it.
     """
     ax = axes_or_new(ax)
     places = np.arange(len(split.units) + 1)
@@ -37,9 +38,11 @@ def split_lines(split: GradientSplit, *, ax: Axes | None = None, parts: Sequence
         _band(ax, places, values, look.color, 1 + 0.1 * place)
         shown = {**look.line(), "label": text(f"{part}_part"), "zorder": 3 + place, **keywords}
         _line(ax, places, quantile(values, 0.5), shown)
-    _dots(ax, places, quantile(split.log10_product, 0.5), text("product"))
-    if "whole" in split.theory:
-        _dots(ax, places, split.theory["whole"], "_theory")
+    closed = [quantile(split.log10_product, 0.5), split.theory.get("whole", np.full(len(places), np.nan))]
+    there = [values for values in closed if np.isfinite(values).sum() > 1]
+    names = (text("product"), "_theory") if len(there) > 1 else (text("theory"),)
+    for values, name in zip(there, names, strict=False):
+        _dots(ax, places, values, name)
     powers_of_ten(ax.yaxis)
     ax.set(xlabel=text("unit"), ylabel=text("split"))
     _number_units(ax, len(split.units))
@@ -125,6 +128,7 @@ def path_lengths(spectrum: PathSpectrum, *, ax: Axes | None = None, place: int =
         _dots(ax, spectrum.lengths, predicted / predicted.sum(), text("theory"))
     ax.autoscale(axis="y")
     ax.set_ylim(bottom=0)
+    _whole_numbers(ax)
     ax.set(xlabel=text("path_length"), ylabel=text("path_share"))
     return ax
 
@@ -138,6 +142,7 @@ def response_line(table: Table, *, ax: Axes | None = None, place: int = 1, **key
     _line(ax, layers, np.asarray(table["median"]), {**look.line(), **keywords})
     ax.autoscale(axis="y")
     ax.set_ylim(bottom=0)
+    _whole_numbers(ax)
     ax.set(xlabel=text("layer"), ylabel=text("response"))
     return ax
 
@@ -148,6 +153,7 @@ def path_counts(spectrum: PathSpectrum, *, ax: Axes | None = None, **keywords: A
     ax = axes_or_new(ax)
     _line(ax, spectrum.lengths, spectrum.log10_counts, {"color": INK, **keywords})
     powers_of_ten(ax.yaxis)
+    _whole_numbers(ax)
     ax.set(xlabel=text("path_length"), ylabel=text("path_counts"))
     return ax
 
@@ -168,6 +174,7 @@ def gradient_per_path(spectrum: PathSpectrum, *, ax: Axes | None = None, place: 
         shown = {"color": look.color, "linestyle": ":", "linewidth": points(1.0), "label": "_single"}
         _line(ax, spectrum.lengths, single, shown)
     powers_of_ten(ax.yaxis)
+    _whole_numbers(ax)
     ax.set(xlabel=text("path_length"), ylabel=text("per_path"))
     return ax
 
@@ -211,6 +218,11 @@ def _number_units(ax: Axes, units: int) -> None:
     """Even ticks from 0, the first unit."""
     every = next((step for step in (1, 2, 5, 10, 20, 50, 100, 200) if units / step <= 8), 500)
     ax.set_xticks(range(0, units + 1, every))
+
+
+def _whole_numbers(ax: Axes) -> None:
+    """The ticks that matplotlib finds, but none between two whole numbers."""
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
 
 
 def _band(ax: Axes, x: np.ndarray, values: np.ndarray, color: str, zorder: float) -> None:

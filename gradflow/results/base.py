@@ -101,10 +101,11 @@ class Result:
 
     def _picture(self, kind: str) -> bytes:
         from gradflow import plots
+        from gradflow.plots.flow import clear_legend
 
         with plots.style():
             figure = plots.new_figure()
-            self.plot(ax=figure.subplots())
+            clear_legend(self.plot(ax=figure.subplots()))
         return plots.render(plots.fitted(figure), kind)
 
     def blocks(self) -> list[list[str | Grid]]:

@@ -173,8 +173,10 @@ class Comparison(Result):
 
     def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
         from gradflow import plots
+        from gradflow.plots.flow import clear_legend
 
-        return plots.gradient_flow(self, ax=ax, **keywords)
+        drawn = plots.gradient_flow(self, ax=ax, **keywords)
+        return drawn if ax is not None else clear_legend(drawn)
 
     def animate(self, *others: Comparison, titles: Sequence[str] | None = None, seconds: float | None = None) -> Film:
         """A film of the backward pass, layer by layer from the loss to the input, that a notebook plays.

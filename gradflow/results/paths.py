@@ -89,8 +89,11 @@ class PathSpectrum(Result):
 
     def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
         from gradflow import plots
+        from gradflow.plots.flow import legend_of_drawn
+        from gradflow.plots.labels import text
 
-        return plots.path_lengths(self, ax=ax, **keywords)
+        ax = plots.path_lengths(self, ax=ax, **{"label": text("measured"), **keywords})
+        return ax if self.theory is None and "label" not in keywords else legend_of_drawn(ax=ax)
 
     def _columns(self) -> dict[str, Any]:
         draws, lengths = np.indices(self.values.shape).reshape(2, -1)

@@ -123,8 +123,9 @@ class Study(Result):
         if not self.is_drawn():
             raise ValueError("a study is drawn by depth and kind; this one has other settings: use to_frame()")
         from gradflow import plots
+        from gradflow.plots.flow import legend_of_drawn
 
-        return plots.error_by_depth(self, ax=ax, **keywords)
+        return legend_of_drawn(ax=plots.error_by_depth(self, ax=ax, **keywords))
 
     def animate(self, *, quantity: str | None = None, seconds: float | None = None, **wanted: Any) -> Film:
         """A film of the trainings, all in one picture: :meth:`History.animate` for several runs.

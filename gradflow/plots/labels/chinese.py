@@ -122,6 +122,7 @@ WORDS: dict[str, str] = {
     "degradation:narrowing": "在缩小，但没有消除：普通网络学得慢，四倍的步数仍然不够",
     "degradation:lasting": "持续存在：四倍的步数几乎无济于事",
     "lambda_panel": "λ = {lam}",
+    "lambda-product:of_forward": "前向：{name}",
     "lambda-product:forward": "前向，λ = 1",
     "lambda-product:ratio": "单元 0 处，λ = 1",
     "plain_linear": "普通线性网络",

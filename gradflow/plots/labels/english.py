@@ -120,6 +120,7 @@ WORDS: dict[str, str] = {
     "degradation:narrowing": "narrowing, not closed: the plain net is slow, and four times the steps are not enough",
     "degradation:lasting": "lasting: four times the steps hardly help",
     "lambda_panel": "λ = {lam}",
+    "lambda-product:of_forward": "forward: {name}",
     "lambda-product:forward": "forward, λ = 1",
     "lambda-product:ratio": "at unit 0, λ = 1",
     "plain_linear": "plain linear stack",

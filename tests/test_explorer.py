@@ -57,7 +57,7 @@ wrong = st.one_of(
     st.tuples(st.sampled_from(list(LIMITS)), st.sampled_from([-1, 10**12, 2.5, True, None, "many", float("nan")])),
     st.tuples(st.sampled_from([*CHOICES, "init"]), st.text(min_size=1).map("no ".__add__) | st.none() | st.integers()),
     st.tuples(st.just("lam"), st.sampled_from(["abc", None, float("nan"), float("inf"), True])),
-    st.tuples(st.just("init"), st.sampled_from(["normal(-1)", "normal(x)", "normal()", "", "He"])),
+    st.tuples(st.just("init"), st.sampled_from(["normal(-1)", "normal(x)", "normal()", "", "He", "\U00014647" * 20])),
     st.tuples(st.just("batch_norm"), st.sampled_from([1, 0, "yes", None])),
 )
 

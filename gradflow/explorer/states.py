@@ -112,12 +112,12 @@ def typed(name: str, text: str) -> Any:
         return text
 
 
-def _note(found: dict[str, str], name: str, check: Any, *arguments: Any) -> None:
+def _note(found: dict[str, str], name: str, check: Any, value: Any, *more: Any) -> None:
     """Keep what a check of the library says of a setting."""
     try:
-        check(*arguments)
+        check(value, *more)
     except (TypeError, ValueError) as error:
-        found[name] = str(error)
+        found[name] = str(error).replace(repr(value), _shown(value))
 
 
 def _shown(value: Any) -> str:

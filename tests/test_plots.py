@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradflow import plots
-from gradflow.plots.flow import clear_legend
 from gradflow.plots.labels import ENGLISH
+from gradflow.plots.panels import clear_legend
 from gradflow.results import Table
 from gradflow.verdicts import smallest_subnormal
 

@@ -98,7 +98,7 @@ def _draw_loss_shape(numbers: Panels) -> Figure:
 
 def _draw_plane(ax: Axes, plane: LossSlice, levels: list[float], title: str) -> None:
     plots.loss_contours(plane, ax=ax, levels=levels)
-    ax.set_title(listed([title, f"{text('loss')} {plane.loss[plane.centre]:.2g}"]))
+    ax.set_title(listed([title, f"{text('loss')} {_centre_loss(plane):.2g}"]))
 
 
 def _loss_shape_facts(numbers: Panels) -> dict[str, object]:
@@ -107,7 +107,7 @@ def _loss_shape_facts(numbers: Panels) -> dict[str, object]:
         key, parts = name.replace("-", "_"), numbers[name].parts
         lines = parts["lines"]
         facts |= {
-            f"{key}_loss": lines[0].loss[lines[0].centre],
+            f"{key}_loss": _centre_loss(lines[0]),
             f"{key}_wrong": 100 * lines[0].error[lines[0].centre],
             f"{key}_reach": _middle_reach(lines),
             f"{key}_up": 100 * _middle_convexity(lines),
@@ -119,17 +119,13 @@ def _loss_shape_facts(numbers: Panels) -> dict[str, object]:
             facts[f"{key}_plane_up"] = 100 * parts["plane"].convexity
         if "running" in parts:
             facts[f"{key}_running"] = _middle_reach(parts["running"])
-            facts[f"{key}_running_loss"] = parts["running"][0].loss[parts["running"][0].centre]
+            facts[f"{key}_running_loss"] = _centre_loss(parts["running"][0])
     return facts | _loss_shape_words(numbers) | _loss_shape_setting(numbers)
 
 
 def _loss_shape_words(numbers: Panels) -> dict[str, object]:
     """What the caption concludes: from nets of similar loss, from the shallow net, and beside the paper."""
     plain = numbers["plain-56"]["lines"]
-
-    def loss(name: str) -> float:
-        line = numbers[name]["lines"][0]
-        return float(line.loss[line.centre])
 
     def gains(name: str) -> int:
         """In how many ways, wider and more convex, a net's valley is better than that of plain-56."""
@@ -139,7 +135,8 @@ def _loss_shape_words(numbers: Panels) -> dict[str, object]:
 
     similar = [f"residual-56-{short}" for short in ("short", "shorter")]
     least = min(map(gains, similar))
-    around = min(map(loss, similar)) < loss("plain-56") < max(map(loss, similar))
+    low, high = sorted(_centre_loss(numbers[name]["lines"][0]) for name in similar)
+    around = low < _centre_loss(plain[0]) < high
     agrees = least == gains("residual-56") == 2
     return {
         "losses": text(f"loss-shape:{'around' if around else 'aside'}"),
@@ -164,6 +161,10 @@ def _loss_shape_setting(numbers: Panels) -> dict[str, object]:
         "low": _LOW,
         "high": _HIGH,
     }
+
+
+def _centre_loss(around: LossSlice) -> float:
+    return float(around.loss[around.centre])
 
 
 def _middle_reach(lines: tuple[LossSlice, ...]) -> float:

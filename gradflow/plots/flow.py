@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.container import ErrorbarContainer
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
 from gradflow.plots.labels import named, norm_of, text
-from gradflow.plots.look import INK, THEORY, PageFigure, axes_or_new, in_look, look_of, number_layers, tint
+from gradflow.plots.look import INK, THEORY, axes_or_new, in_look, look_of, number_layers, tint
 from gradflow.plots.page import points
-from gradflow.plots.panels import shared_legend
 from gradflow.quantiles import quantile
 from gradflow.verdicts import smallest_subnormal
 
@@ -195,52 +190,3 @@ def element_steps(sizes: Sequence[int], *, ax: Axes | None = None, **keywords: A
     ax.set(xlabel=text("layer"), ylabel=text("elements"))
     number_layers(ax, len(sizes))
     return ax
-
-
-@in_look
-def legend_of_drawn(*, ax: Axes) -> Axes:
-    """A legend of all that has a name and is to be seen, each name once: not of a line without points."""
-    entries: dict[str, Any] = {}
-    for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-        if _has_points(handle):
-            entries.setdefault(label, handle)
-    ax.legend(list(entries.values()), list(entries))
-    return ax
-
-
-def clear_legend(ax: Axes) -> Axes:
-    """Move the legend of the only axes of a figure of gradflow's above them where it would lie on a line.
-
-    The figure grows by what the legend needs. Legends of other figures, and of several panels, stay where they are.
-    """
-    figure, legend = ax.get_figure(root=True), ax.get_legend()
-    if legend is None or not isinstance(figure, PageFigure) or len(figure.axes) > 1:
-        return ax
-    # A legend wider than its figure would leave no room for the axes.
-    legend.set_in_layout(False)
-    figure.draw_without_rendering()
-    legend.set_in_layout(True)
-    box = legend.get_window_extent()
-    # Words of a legend that is too wide would be broken into lines, and these would need more room.
-    if box.width > ax.bbox.width or _lies_on_line(box, ax):
-        shared_legend(figure, [ax])
-    return ax
-
-
-def _has_points(handle: Any) -> bool:
-    line = handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle
-    return not isinstance(line, Line2D) or np.size(line.get_xdata()) > 0
-
-
-def _lies_on_line(box: Bbox, ax: Axes) -> bool:
-    """Whether a line, a marker or a bar is drawn in the box, which is in pixels."""
-    for line in ax.get_lines():
-        path = line.get_transform().transform_path(line.get_path())
-        if line.get_linestyle() != "None" and np.size(line.get_xdata()) and path.intersects_bbox(box, filled=False):
-            return True
-        size = line.get_markersize() if line.get_marker() not in ("", "None", None) else 0.0
-        if size and box.padded(size / 2 * ax.figure.dpi / 72).count_contains(path.vertices):
-            return True
-    bars = [bar for bar in ax.collections if isinstance(bar, LineCollection)]
-    paths = [bar.get_transform().transform_path(path) for bar in bars for path in bar.get_paths()]
-    return any(path.intersects_bbox(box, filled=False) for path in paths)

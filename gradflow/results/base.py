@@ -101,7 +101,7 @@ class Result:
 
     def _picture(self, kind: str) -> bytes:
         from gradflow import plots
-        from gradflow.plots.flow import clear_legend
+        from gradflow.plots.panels import clear_legend
 
         with plots.style():
             figure = plots.new_figure()

@@ -173,7 +173,7 @@ class Comparison(Result):
 
     def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
         from gradflow import plots
-        from gradflow.plots.flow import clear_legend
+        from gradflow.plots.panels import clear_legend
 
         drawn = plots.gradient_flow(self, ax=ax, **keywords)
         return drawn if ax is not None else clear_legend(drawn)

@@ -89,8 +89,8 @@ class PathSpectrum(Result):
 
     def plot(self, ax: Axes | None = None, **keywords: Any) -> Axes:
         from gradflow import plots
-        from gradflow.plots.flow import legend_of_drawn
         from gradflow.plots.labels import text
+        from gradflow.plots.panels import legend_of_drawn
 
         ax = plots.path_lengths(self, ax=ax, **{"label": text("measured"), **keywords})
         return ax if self.theory is None and "label" not in keywords else legend_of_drawn(ax=ax)

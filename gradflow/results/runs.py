@@ -123,7 +123,7 @@ class Study(Result):
         if not self.is_drawn():
             raise ValueError("a study is drawn by depth and kind; this one has other settings: use to_frame()")
         from gradflow import plots
-        from gradflow.plots.flow import legend_of_drawn
+        from gradflow.plots.panels import legend_of_drawn
 
         return legend_of_drawn(ax=plots.error_by_depth(self, ax=ax, **keywords))
 
